@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Port and memory buses.  Regions of one address space may not overlap: the second claim fails with
+ * an error that names both owners.  PCI BARs are in pci.h and use the same operations.
+ */
+#pragma once
+
+#include <tenon/plugin.h>
+
+G_BEGIN_DECLS
+
+typedef struct TnRegion TnRegion;
+
+/* Bus cycles.  `offset` is relative to the region's start, `size` 1, 2 or 4.  An access wider than
+   max_size is split, low part first, as an 8-bit or 16-bit card sees it; one that is narrower than
+   min_size is widened: reads are cut, writes are read-modify-write free and put the byte on its lane
+   with the other lanes 0.  A read returns the value in its low bits.  `self` is the instance. */
+typedef struct {
+  uint32_t (*read) (void *self, uint32_t offset, unsigned size);              /* NULL: all ones */
+  void (*write) (void *self, uint32_t offset, uint32_t value, unsigned size); /* NULL: ignored */
+  uint8_t min_size, max_size; /* 1, 2, 4; 0 stands for 1 and 4 */
+  /* Optional block forms for REP INS/OUTS of `size`-byte items at one port: moves up to `count`,
+     returns how many it moved; the rest goes item by item. */
+  uint32_t (*read_block) (void *self, uint32_t offset, void *items, uint32_t count, unsigned size);
+  uint32_t (*write_block) (void *self, uint32_t offset, const void *items, uint32_t count,
+                           unsigned size);
+} TnBusOps;
+
+typedef enum {
+  TN_REGION_DEFAULT = 0,
+  TN_IO_FAST = 1 << 0,   /* short handler: may be called without leaving the guest's context */
+  TN_IO_POSTED = 1 << 1, /* writes may be queued and arrive later, in order, before any other access
+                            to this device could observe them */
+  TN_IO_SHARED_READ = 1 << 2, /* passive listener of writes (e.g. port 80h): never answers reads and
+                                 does not clash */
+} TnRegionFlags;
+
+/* Claims ports first..first+count-1 (within 0..0xffff).  NULL with *error set on a clash. */
+TnRegion *tn_device_add_ports (TnDevice *device, uint32_t first, uint32_t count,
+                               const TnBusOps *ops, TnRegionFlags flags, GError **error);
+/* The same for physical memory; handlers are called for each access. */
+TnRegion *tn_device_add_mmio (TnDevice *device, uint32_t first, uint32_t count,
+                              const TnBusOps *ops, TnRegionFlags flags, GError **error);
+/* Memory that the guest reads directly; writes are ignored.  `bytes` is copied.  first and count are
+   multiples of 4096. */
+TnRegion *tn_device_add_rom (TnDevice *device, uint32_t first, const void *bytes, uint32_t count,
+                             GError **error);
+/* Memory on the card that the guest reads and writes directly (video memory); zeroed; *host receives
+   its address, valid for the life of the region.  Saved with the device's state under `name`. */
+TnRegion *tn_device_add_ram (TnDevice *device, const char *name, uint32_t first, uint32_t count,
+                             uint8_t **host, GError **error);
+/* Moves or hides a region (relocatable devices: PMBA, SMBBA, ports of a Super I/O).  Fails on a clash
+   and then leaves it hidden. */
+bool tn_region_set (TnRegion *region, uint32_t first, bool enabled, GError **error);
+void tn_region_free (TnRegion *region);
+/* A second address for the same ROM or RAM bytes, from byte `offset` on (BIOS below 1 MiB). */
+TnRegion *tn_region_alias (TnRegion *region, uint32_t offset, uint32_t first, uint32_t count,
+                           GError **error);
+
+/* ---- Main memory and the north bridge ---- */
+
+/* Size in bytes of the machine's RAM (a multiple of 1 MiB). */
+uint64_t tn_device_ram_size (TnDevice *device);
+
+typedef enum {
+  TN_ROUTE_BUS, /* cycles go to the buses: regions of cards answer */
+  TN_ROUTE_RAM, /* cycles go to main memory at the same address */
+} TnRoute;
+typedef enum {
+  TN_VIEW_NORMAL = 1, /* as seen outside SMM, and by bus masters */
+  TN_VIEW_SMM = 2,    /* as seen by a processor in system management mode */
+  TN_VIEW_ALL = 3,
+} TnView;
+/* Shadowing and SMRAM: where reads and writes of a range (multiples of 4096) go.  Main memory is
+   routed as RAM over its whole size until someone says otherwise.  The core saves nothing of it: the
+   owner restores its routes. */
+void tn_device_route (TnDevice *device, uint32_t first, uint32_t count, TnView view, TnRoute read,
+                      TnRoute write);
+
+/* ---- Bus-master access to physical memory (cards and main memory alike, TN_VIEW_NORMAL) ---- */
+
+void tn_device_mem_read (TnDevice *device, uint32_t address, void *buffer, uint32_t size);
+void tn_device_mem_write (TnDevice *device, uint32_t address, const void *buffer, uint32_t size);
+
+G_END_DECLS

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The virtual machine monitor's interface: a VM (physical memory) and its virtual processors, each a
+ * co-routine that is executed until it needs its host.
+ *
+ *   VmmVm *vm = vmm_vm_new (256 << 20, &error);
+ *   VmmVcpu *cpu = vmm_vcpu_new (vm, &config, &error);
+ *   for (;;)
+ *     switch (vmm_vcpu_execute (cpu, budget))
+ *       {
+ *       case VMM_EXIT_IO_IN:
+ *         exit->value = port_read (exit->address, exit->size);
+ *         break;
+ *       ...
+ *
+ * The VMM is plain C and NASM.  It knows no device, no GLib and no configuration; whoever embeds it
+ * answers its exits and callbacks.  Processor: Pentium III class (family 6), with local APIC.
+ *
+ * Threads: vmm_vcpu_execute and everything that takes a VmmVcpu is called by one thread at a time,
+ * except the functions marked [any thread].  The memory map is changed only while no vCPU of the VM
+ * executes guest code (that is, between exits, or from a callback or exit of that vCPU).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct VmmVm VmmVm;
+typedef struct VmmVcpu VmmVcpu;
+
+/* ---- The VM: guest-physical address space of 4 GiB, in pages of 4 KiB ---- */
+
+#define VMM_PAGE_SIZE 4096u
+
+typedef enum { VMM_VIEW_NORMAL = 0, VMM_VIEW_SMM = 1, VMM_VIEWS = 2 } VmmView;
+
+/* RAM of `ram_size` bytes (multiple of 1 MiB, at most 3 GiB), allocated on demand.  Nothing is mapped
+   at first.  NULL with *error (static text) set. */
+VmmVm *vmm_vm_new (uint64_t ram_size, const char **error);
+void vmm_vm_free (VmmVm *vm);
+uint64_t vmm_vm_ram_size (const VmmVm *vm);
+/* Host address of one page of RAM (offset within RAM); pages need not be neighbours on the host. */
+void *vmm_vm_ram_page (VmmVm *vm, uint64_t offset);
+/* Has the guest or host touched this page?  (For saving: untouched pages are zero.) */
+bool vmm_vm_ram_touched (VmmVm *vm, uint64_t offset);
+/* Give a page back to the host; it reads as zero. */
+void vmm_vm_ram_discard (VmmVm *vm, uint64_t offset);
+
+/* What reads, and what writes, of a range of pages reach.  Addresses and sizes are multiples of
+   VMM_PAGE_SIZE.  Unmapped (MMIO) accesses exit with VMM_EXIT_MMIO_*. */
+typedef enum {
+  VMM_MAP_MMIO,   /* exits */
+  VMM_MAP_RAM,    /* main memory at `ram_offset` */
+  VMM_MAP_HOST,   /* memory of the embedder at `host`, contiguous (ROM, video memory) */
+  VMM_MAP_IGNORE, /* writes are dropped without an exit; reads give all ones */
+} VmmMapKind;
+void vmm_vm_map_read (VmmVm *vm, VmmView view, uint32_t first, uint64_t size, VmmMapKind kind,
+                      uint64_t ram_offset, const void *host);
+void vmm_vm_map_write (VmmVm *vm, VmmView view, uint32_t first, uint64_t size, VmmMapKind kind,
+                       uint64_t ram_offset, void *host);
+/* Dirty tracking of mapped memory of the embedder: after vmm_vm_track (vm, first, size, true) the
+   first write to each page since the last call of vmm_vm_take_dirty is noted. */
+void vmm_vm_track (VmmVm *vm, uint32_t first, uint64_t size, bool on);
+bool vmm_vm_take_dirty (VmmVm *vm, uint32_t page_address);
+
+/* Device access to mapped memory (normal view), coherent with translated and decoded code.  Returns
+   how many bytes from `address` on were done before the first byte that is MMIO; ignored writes count
+   as done.  [any thread, but see the rule on the memory map] */
+uint32_t vmm_vm_read (VmmVm *vm, uint32_t address, void *buffer, uint32_t size);
+uint32_t vmm_vm_write (VmmVm *vm, uint32_t address, const void *buffer, uint32_t size);
+
+/* ---- Virtual processors ---- */
+
+typedef struct {
+  void *opaque; /* handed to the callbacks */
+  unsigned index; /* processor number; 0 is the bootstrap processor */
+  uint64_t tsc_hz;
+  bool apic;      /* CPUID reports a local APIC */
+  uint64_t apic_bus_hz; /* clock of its timer */
+  /* Time stamp counter now. */
+  uint64_t (*read_tsc) (void *opaque);
+  /* Virtual time in ns; the local APIC's timer wants vmm_vcpu_apic_timer () at `when` (INT64_MAX:
+     no more). */
+  int64_t (*now) (void *opaque);
+  void (*set_timer) (void *opaque, int64_t when);
+  /* The local APIC broadcasts an EOI of a level-triggered vector. */
+  void (*apic_eoi) (void *opaque, uint8_t vector);
+  /* FERR# changed (x87 error with CR0.NE = 0). */
+  void (*ferr) (void *opaque, bool level);
+  /* Diagnostics; level 0 error, 1 warning, 2 info, 3 guest error, 4 debug.  May be NULL. */
+  void (*log) (void *opaque, int level, const char *text);
+} VmmVcpuConfig;
+
+VmmVcpu *vmm_vcpu_new (VmmVm *vm, const VmmVcpuConfig *config, const char **error);
+void vmm_vcpu_free (VmmVcpu *vcpu);
+/* RESET#: state after power on (CS:IP F000:FFF0 with base FFFF0000).  Drops a pending exit. */
+void vmm_vcpu_reset (VmmVcpu *vcpu);
+
+typedef enum {
+  VMM_EXIT_TIME_SLICE,  /* budget used up, or kicked; at an instruction boundary */
+  VMM_EXIT_IO_IN,       /* address = port, size; answer in value */
+  VMM_EXIT_IO_OUT,      /* address = port, size, value */
+  VMM_EXIT_IO_INS,      /* REP INS: address, size, count items wanted into items[]; set count to how
+                           many were read (at least 1) */
+  VMM_EXIT_IO_OUTS,     /* REP OUTS: count items in items[]; set count to how many were taken (>= 1) */
+  VMM_EXIT_MMIO_READ,   /* address, size 1, 2 or 4 (not crossing a page); answer in value */
+  VMM_EXIT_MMIO_WRITE,  /* address, size, value */
+  VMM_EXIT_HLT,         /* halted: execute again once vmm_vcpu_runnable () */
+  VMM_EXIT_INTA,        /* INTR is being taken: answer the 8259's vector in value */
+  VMM_EXIT_SHUTDOWN,    /* triple fault */
+  VMM_EXIT_DEBUG,       /* a host-requested stop (vmm_vcpu_step_limit) */
+  VMM_EXIT_ADDITIONS_CALL, /* synthetic instruction for the host (later) */
+  VMM_EXIT_REASONS
+} VmmExitReason;
+
+typedef struct {
+  VmmExitReason reason;
+  uint32_t address;
+  uint32_t size;  /* bytes of one item */
+  uint32_t value;
+  uint32_t count; /* items */
+  bool smm;       /* the access was made in system management mode */
+  uint8_t *items; /* count * size bytes, owned by the vCPU */
+} VmmExit;
+
+/* The record of the exit in progress; answers are written here before executing on. */
+VmmExit *vmm_vcpu_exit (VmmVcpu *vcpu);
+
+/* Runs at most about `budget` instructions; returns why it stopped.  Guest state is kept, a second
+   call goes on exactly there, in the middle of an instruction if that is where it stopped. */
+VmmExitReason vmm_vcpu_execute (VmmVcpu *vcpu, uint64_t budget);
+/* Makes execute return with VMM_EXIT_TIME_SLICE soon.  [any thread, async-signal-safe] */
+void vmm_vcpu_kick (VmmVcpu *vcpu);
+/* Is there something that ends HLT (or is it not halted)?  [any thread] */
+bool vmm_vcpu_runnable (VmmVcpu *vcpu);
+/* Instructions retired since reset of the count at creation. */
+uint64_t vmm_vcpu_instructions (const VmmVcpu *vcpu);
+
+/* Input pins.  [any thread] */
+void vmm_vcpu_set_intr (VmmVcpu *vcpu, bool level);  /* level; from the 8259 */
+void vmm_vcpu_set_nmi (VmmVcpu *vcpu, bool level);   /* rising edge */
+void vmm_vcpu_set_smi (VmmVcpu *vcpu, bool level);   /* rising edge */
+void vmm_vcpu_set_init (VmmVcpu *vcpu, bool level);  /* rising edge: INIT, no loss of memory */
+void vmm_vcpu_set_a20 (VmmVcpu *vcpu, bool level);   /* true: A20 passes; takes effect at the next
+                                                        instruction when set from an exit */
+void vmm_vcpu_set_ignne (VmmVcpu *vcpu, bool level);
+
+/* A message arrives on the APIC bus; returns whether this processor accepted it.  [any thread] */
+typedef struct {
+  uint8_t vector, delivery_mode, destination;
+  bool logical, level;
+} VmmApicMessage;
+bool vmm_vcpu_apic_receive (VmmVcpu *vcpu, const VmmApicMessage *message);
+/* The time set by set_timer has come. */
+void vmm_vcpu_apic_timer (VmmVcpu *vcpu);
+
+/* ---- Architectural state, for saving and tests ---- */
+
+typedef struct {
+  uint16_t selector, flags; /* flags: descriptor bits 8-15 and 20-23 in place (0xf0ff) */
+  uint32_t base, limit;     /* limit in bytes */
+} VmmSegmentState;
+
+#define VMM_VCPU_STATE_VERSION 1
+typedef struct {
+  uint32_t version, size; /* VMM_VCPU_STATE_VERSION, sizeof */
+  uint32_t gpr[8];        /* EAX ECX EDX EBX ESP EBP ESI EDI */
+  uint32_t eip, eflags;
+  VmmSegmentState segment[6]; /* ES CS SS DS FS GS */
+  VmmSegmentState ldtr, tr;
+  uint32_t gdt_base, gdt_limit, idt_base, idt_limit;
+  uint32_t cr0, cr2, cr3, cr4, dr[8];
+  uint32_t cpl, activity; /* activity: 0 active, 1 halted, 2 shut down, 3 wait for SIPI */
+  uint32_t inhibit;       /* bit 0: STI shadow, bit 1: MOV SS shadow */
+  uint32_t nmi_blocked, nmi_pending, smi_pending, init_pending, smm, smbase;
+  uint32_t intr, a20, ignne, ferr, reserved0;
+  uint64_t pdptr[4];
+  uint64_t tsc_offset, apic_base, sysenter_cs, sysenter_esp, sysenter_eip;
+  uint64_t mtrr_cap, mtrr_def_type, mtrr_fixed[11], mtrr_physbase[8], mtrr_physmask[8], pat;
+  uint64_t debugctl, microcode, mcg_status, mc_ctl[5], mc_status[5];
+  uint8_t fx[512] __attribute__ ((aligned (16))); /* FXSAVE image as the guest would store it */
+  struct {
+    uint32_t id, tpr, ldr, dfr, svr, esr, esr_written, icr_low, icr_high, lvt[6];
+    uint32_t timer_initial, timer_divide, isr[8], tmr[8], irr[8];
+    int64_t timer_start; /* ns relative to now when saved */
+    uint32_t lint0_touched, armed;
+  } apic;
+} VmmVcpuState;
+
+void vmm_vcpu_get_state (VmmVcpu *vcpu, VmmVcpuState *state);
+/* Refuses what no processor could hold; returns NULL, or what is wrong (static text). */
+const char *vmm_vcpu_set_state (VmmVcpu *vcpu, const VmmVcpuState *state);
+
+/* ---- Counters ---- */
+
+typedef struct {
+  const char *name;
+  uint64_t value;
+} VmmStat;
+/* Fills up to `max`, returns how many there are. */
+size_t vmm_vcpu_stats (const VmmVcpu *vcpu, VmmStat *stats, size_t max);
+const char *vmm_exit_name (VmmExitReason reason);
+
+#ifdef __cplusplus
+}
+#endif

@@ -33,6 +33,8 @@ typedef enum {
                             to this device could observe them */
   TN_IO_SHARED_READ = 1 << 2, /* passive listener of writes (e.g. port 80h): never answers reads and
                                  does not clash */
+  TN_IO_DWORD = 1 << 3, /* four ports that answer 32-bit accesses at the first only, before any other
+                           owner; narrower ones go to whoever claims the ports (CF8 and CF9) */
 } TnRegionFlags;
 
 /* Claims ports first..first+count-1 (within 0..0xffff).  NULL with *error set on a clash. */

@@ -128,6 +128,9 @@ typedef struct {
 #define VMM_TLB_BITS 10
 #define VMM_TLB_SIZE (1u << VMM_TLB_BITS)
 #define VMM_TLB_EMPTY 1u /* a tag that no page address equals */
+#define VMM_TLB_USED 512
+#define VMM_TLB_GLOBAL 1
+#define VMM_TLB_LARGE 2
 typedef struct {
   uint32_t read, write; /* linear page address | 0 for which the access may go straight to the host;
                            VMM_TLB_EMPTY if it may not (missing, MMIO, rights, code page, watched) */
@@ -191,6 +194,8 @@ struct VmmVm {
 #define ATT_A20 0x40u   /* the A20 pin changed */
 #define ATT_FLUSH 0x80u /* the memory map changed: flush the TLB */
 #define ATT_CODE 0x100u /* a device wrote into a code page: invalidate (list in block.c) */
+#define ATT_IDLE 0x200u /* activity is not VMM_ACTIVE (vmm_halt): vmm_attend waits there */
+#define ATT_SIPI 0x400u /* a startup message arrived: c->sipi_vector */
 
 /* ---- The processor ---- */
 
@@ -219,6 +224,12 @@ struct VmmVcpu {
   uint64_t instructions;   /* retired */
   uint64_t slice_end;      /* value of `instructions` at which the budget ends */
   VmmTlbEntry tlb[2][VMM_TLB_SIZE]; /* [user] */
+  /* beside it (memory.c): physical page, VMM_TLB_*, and which entries are filled (user << 10 | index;
+     more than fit: everything may be) */
+  uint32_t tlb_phys[2][VMM_TLB_SIZE];
+  uint8_t tlb_flags[2][VMM_TLB_SIZE];
+  uint16_t tlb_used[VMM_TLB_USED];
+  uint32_t tlb_used_count;
 
   /* system */
   uint32_t cr0, cr2, cr3, cr4, dr[8];
@@ -234,11 +245,16 @@ struct VmmVcpu {
   uint64_t debugctl, microcode, mcg_status, mc_ctl[5], mc_status[5];
   _Atomic uint32_t pins; /* VMM_PIN_*: levels of the input pins, to find edges */
   uint32_t debug_hits;   /* DR6 bits of data breakpoints hit by the instruction in progress */
+  bool code_breakpoints; /* DR7 enables one: the loop asks vmm_code_breakpoint () */
+  bool step;             /* TF was set when the instruction began and nothing took the trap away: the
+                            loop sets it before, deliveries clear it, the loop looks at it after */
+  uint8_t sipi_vector;
 
   /* exceptions in progress, for #DF and triple faults */
   bool delivering;
   uint8_t delivering_vector;
   bool delivering_exception; /* not an INT n or external interrupt */
+  bool external;             /* EXT bit for error codes of faults met now */
   struct {
     uint8_t vector;
     bool has_error;
@@ -270,6 +286,10 @@ struct VmmVcpu {
   void *guest_rsp;    /* saved stack pointer of the co-routine, NULL before it was started */
   void *host_rsp;     /* of whoever called vmm_vcpu_execute */
   bool in_exit;       /* an exit waits to be resumed in the middle of an instruction */
+  /* AddressSanitizer's record of both stacks (exit.c) */
+  void *guest_fake_stack, *host_fake_stack;
+  const void *host_stack_bottom;
+  size_t host_stack_size;
 };
 #define VMM_INHIBIT_STI 1
 #define VMM_INHIBIT_SS 2
@@ -291,6 +311,17 @@ _Noreturn void vmm_raise_error (VmmVcpu *c, unsigned vector, uint32_t error); /*
 void vmm_leave (VmmVcpu *c, VmmExitReason reason); /* c->exit's other fields are set before */
 void vmm_log (VmmVcpu *c, int level, const char *format, ...) __attribute__ ((format (printf, 3, 4)));
 
+/* ---- execute.c: the loop ---- */
+
+/* Runs guest code for ever, on the co-routine's stack; it leaves by vmm_leave () alone.  It
+   - calls _setjmp (c->on_fault), and vmm_deliver_fault () whenever that returns again;
+   - at an instruction boundary with c->attention: vmm_attend () (also finishes HLT);
+   - with c->instructions >= c->slice_end: vmm_leave (c, VMM_EXIT_TIME_SLICE), at a boundary;
+   - with c->code_breakpoints and no RF: raises #DB if vmm_code_breakpoint () gives DR6 bits;
+   - sets c->step from EFLAGS.TF before an instruction; after it, if c->step or c->debug_hits and no
+     MOV SS shadow: vmm_debug_trap (); clears EFLAGS.RF after an instruction other than IRET. */
+_Noreturn void vmm_run (VmmVcpu *c);
+
 /* ---- memory.c ---- */
 
 /* Linear accesses that the TLB could not serve: walk, rights, A/D, MMIO, page crossing, code pages,
@@ -304,7 +335,7 @@ void vmm_probe_read (VmmVcpu *c, uint32_t linear, unsigned size, bool user);
 /* Bytes, any size up to 512, page crossing allowed. */
 void vmm_read_bytes (VmmVcpu *c, uint32_t linear, void *to, unsigned size, bool user);
 void vmm_write_bytes (VmmVcpu *c, uint32_t linear, const void *from, unsigned size, bool user);
-/* Physical, A20 applied, MMIO by exits. */
+/* Physical, A20 applied, MMIO by exits.  A host pointer got before an exit is stale after it. */
 uint32_t vmm_phys_read (VmmVcpu *c, uint32_t address, unsigned size);
 void vmm_phys_write (VmmVcpu *c, uint32_t address, uint32_t value, unsigned size);
 /* Translation for instruction fetch: physical address of `linear` (rights of c->user), or raises.
@@ -506,18 +537,25 @@ void vmm_sysexit (VmmVcpu *c);
 
 /* INT n, INT3, INTO, INT1 (icebp) from instructions; return_eip is what is pushed. */
 void vmm_software_interrupt (VmmVcpu *c, uint8_t vector, uint32_t return_eip, bool icebp);
+/* INT3 (CC) and INTO: as INT n, but neither IOPL-sensitive nor redirected in v86 mode. */
+void vmm_software_exception (VmmVcpu *c, uint8_t vector, uint32_t return_eip);
+/* The HLT instruction: goes on at next_eip once woken. */
+void vmm_halt (VmmVcpu *c, uint32_t next_eip);
 /* Deliver c->fault (called by the loop after a longjmp); handles #DF and shutdown. */
 void vmm_deliver_fault (VmmVcpu *c);
 /* External interrupt or NMI with this vector at an instruction boundary. */
 void vmm_external_interrupt (VmmVcpu *c, uint8_t vector, bool nmi);
-/* #DB traps: single step, data breakpoints, task switch; `dr6` bits to set. */
+/* #DB traps: single step, data breakpoints, task switch; `dr6` bits to set.  Takes c->debug_hits
+   along.  Returns when it is delivered (or raises). */
 void vmm_debug_trap (VmmVcpu *c, uint32_t dr6);
 typedef enum { VMM_TASK_JUMP, VMM_TASK_CALL, VMM_TASK_IRET, VMM_TASK_GATE } VmmTaskSource;
 /* Switches to the TSS of `selector`; next_eip is saved in the old one; error code is pushed on the new
    stack if has_error (exceptions through task gates). */
 void vmm_task_switch (VmmVcpu *c, uint16_t selector, VmmTaskSource source, uint32_t next_eip,
                       bool has_error, uint32_t error);
-/* I/O permission: raises #GP(0) unless CPL <= IOPL (not v86) or the TSS bitmap allows. */
+/* DR6 bits of the code breakpoints at this linear address.  (system.c) */
+uint32_t vmm_code_breakpoint (VmmVcpu *c, uint32_t linear);
+/* I/O permission: notes I/O breakpoints; raises #GP(0) unless CPL <= IOPL (not v86) or the TSS bitmap allows. */
 void vmm_check_io (VmmVcpu *c, uint16_t port, unsigned size);
 /* IN and OUT after the check: by exits. */
 uint32_t vmm_io_in (VmmVcpu *c, uint16_t port, unsigned size);
@@ -539,7 +577,9 @@ void vmm_cpuid (VmmVcpu *c);
 uint64_t vmm_read_msr (VmmVcpu *c, uint32_t index);               /* raises #GP(0) */
 void vmm_write_msr (VmmVcpu *c, uint32_t index, uint64_t value); /* raises #GP(0) */
 uint64_t vmm_tsc (VmmVcpu *c);
-/* POPF/IRET rules of the current mode; o16 keeps the high half. */
+/* Replaces the EFLAGS bits in `mask` (what the instruction may write; for 16-bit operands without the
+   high half) after dropping from it what the current privilege may not change: IOPL unless CPL 0, IF
+   unless CPL <= IOPL.  VM, RF, VIF, VIP are replaced only if in `mask`. */
 void vmm_set_eflags (VmmVcpu *c, uint32_t value, uint32_t mask);
 
 /* ---- smm.c ---- */
@@ -564,7 +604,7 @@ vmm_apic_hit (const VmmVcpu *c, uint32_t address)
 /* Highest deliverable vector, or -1; acknowledge moves it to service. */
 int vmm_apic_pending (VmmVcpu *c);
 void vmm_apic_acknowledge (VmmVcpu *c, uint8_t vector);
-/* Does the INTR pin reach the processor (LVT0)?  */
+/* Does the INTR pin reach the processor (LVT0)?  [any thread] */
 bool vmm_apic_passes_intr (VmmVcpu *c);
 void vmm_apic_get_state (VmmVcpu *c, VmmVcpuState *state);
 const char *vmm_apic_set_state (VmmVcpu *c, const VmmVcpuState *state);
@@ -585,6 +625,8 @@ void vmm_fpu_reset (VmmVcpu *c, bool init); /* RESET (or INIT: left as it is) */
 
 VmmBlockCache *vmm_blocks_new (VmmVcpu *c);
 void vmm_blocks_free (VmmBlockCache *blocks);
+/* (Called by vmm_attend for ATT_CODE: does what vmm_blocks_written_async noted.) */
+void vmm_blocks_attend (VmmVcpu *c);
 /* A write of the vCPU reaches physical bytes of a page with VMM_PAGE_CODE.  Drops decoded code that
    overlaps; sets c->stop_block if that may concern the running block. */
 void vmm_blocks_written (VmmVcpu *c, uint32_t address, unsigned size);

@@ -35,6 +35,7 @@ typedef enum {
                                  does not clash */
   TN_IO_DWORD = 1 << 3, /* four ports that answer 32-bit accesses at the first only, before any other
                            owner; narrower ones go to whoever claims the ports (CF8 and CF9) */
+  TN_REGION_HIDDEN = 1 << 4, /* starts hidden: claims nothing until tn_region_set () */
 } TnRegionFlags;
 
 /* Claims ports first..first+count-1 (within 0..0xffff).  NULL with *error set on a clash. */

@@ -230,6 +230,7 @@ struct VmmVcpu {
   uint8_t tlb_flags[2][VMM_TLB_SIZE];
   uint16_t tlb_used[VMM_TLB_USED];
   uint32_t tlb_used_count;
+  uint8_t tlb_large[128]; /* a bit for each 4 MiB of linear space that has had VMM_TLB_LARGE entries */
 
   /* system */
   uint32_t cr0, cr2, cr3, cr4, dr[8];
@@ -268,7 +269,9 @@ struct VmmVcpu {
     bool live;
     bool ferr;
     bool ignne;
-    uint32_t fip, fdp; /* guest instruction and operand pointers */
+    bool masked;       /* while live: all exceptions are masked, none can become pending */
+    uint8_t held;      /* while live: pending exceptions kept aside because IGNNE# is asserted */
+    uint32_t fip, fdp; /* while live: guest instruction and operand pointers */
     uint16_t fcs, fds, fop;
   } fpu;
 
@@ -520,7 +523,8 @@ void vmm_load_segment_real (VmmVcpu *c, VmmSegId s, uint16_t selector);
 void vmm_segment_update (VmmSegment *segment);
 /* After CS, SS, CR0.PE, VM or CPL changed: code32, stack32, user and block key. */
 void vmm_mode_changed (VmmVcpu *c);
-void vmm_far_jump (VmmVcpu *c, uint16_t selector, uint32_t offset, bool o16);
+/* next_eip: of the instruction after it, for task switches. */
+void vmm_far_jump (VmmVcpu *c, uint16_t selector, uint32_t offset, bool o16, uint32_t next_eip);
 void vmm_far_call (VmmVcpu *c, uint16_t selector, uint32_t offset, bool o16, uint32_t return_eip);
 void vmm_far_return (VmmVcpu *c, uint32_t release, bool o16);
 void vmm_iret (VmmVcpu *c, bool o16, uint32_t next_eip);
@@ -606,6 +610,10 @@ int vmm_apic_pending (VmmVcpu *c);
 void vmm_apic_acknowledge (VmmVcpu *c, uint8_t vector);
 /* Does the INTR pin reach the processor (LVT0)?  [any thread] */
 bool vmm_apic_passes_intr (VmmVcpu *c);
+/* INTR was taken (an ExtINT message lets it pass once). */
+void vmm_apic_intr_taken (VmmVcpu *c);
+/* The INTR pin rose: LINT0 may be programmed as a fixed interrupt or NMI.  [any thread] */
+void vmm_apic_lint0 (VmmVcpu *c);
 void vmm_apic_get_state (VmmVcpu *c, VmmVcpuState *state);
 const char *vmm_apic_set_state (VmmVcpu *c, const VmmVcpuState *state);
 
@@ -620,6 +628,9 @@ void vmm_fwait (VmmVcpu *c, const VmmInsn *i);
    reads the image, and before every return from vmm_vcpu_execute. */
 void vmm_fpu_sync (VmmVcpu *c);
 void vmm_fpu_reset (VmmVcpu *c, bool init); /* RESET (or INIT: left as it is) */
+/* Checks and takes an image from a saved state (c->fpu.fx and what follows from it); NULL, or what is
+   wrong with it (static text, nothing changed). */
+const char *vmm_fpu_set_image (VmmVcpu *c, const uint8_t fx[512]);
 
 /* ---- block.c ---- */
 

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * tenon run: a machine from switching on to switching off.
+ */
+#include "options.h"
+#include "run.h"
+#include "setup.h"
+
+#include <sysexits.h>
+
+static const TnUsage usage = {
+  .name = "run",
+  .synopsis = "tenon run [OPTIONS] FILE",
+  .summary = "Runs the machine that FILE configures, see tenon.cfg(5).",
+  .examples = "  tenon run config/demo.cfg\n"
+              "  tenon run --set machine.memory=512 --set cd.file=debian.iso config/demo.cfg\n"
+              "  tenon run --watch --log uart16550a:debug my.cfg\n",
+  .min = 1,
+  .max = 1,
+};
+
+static bool
+set_up_log (TnLog *log, const GPtrArray *levels, const char *file, GError **error)
+{
+  for (guint i = 0; i < levels->len; i++)
+    if (!tn_log_configure (log, levels->pdata[i], error))
+      {
+        g_prefix_error (error, "--log: ");
+        return false;
+      }
+  return !file || tn_log_open (log, file, error);
+}
+
+int
+tn_command_run (int argc, char **argv)
+{
+  g_autoptr (GPtrArray) files = g_ptr_array_new (), sets = g_ptr_array_new ();
+  g_autoptr (GPtrArray) directories = g_ptr_array_new (), levels = g_ptr_array_new ();
+  g_autoptr (TnLog) log = tn_log_new ();
+  g_autoptr (TnConfig) config = NULL;
+  g_autoptr (GError) error = NULL;
+  const char *log_file = NULL;
+  TnRunOptions run = { 0 };
+  const TnOption options[] = {
+    { "set", 's', "DEVICE.PROPERTY=VALUE", "override a setting; machine.NAME too; may be repeated",
+      TN_OPTION_STRINGS, sets },
+    { "plugin-path", 'P', "DIR", "look for plugins here first; may be repeated",
+      TN_OPTION_STRINGS, directories },
+    { "log", 'l', "[CATEGORY:]LEVEL", "what to log: error, warning, info, guest-error, debug",
+      TN_OPTION_STRINGS, levels },
+    { "log-file", 0, "FILE", "log to this file, too", TN_OPTION_STRING, &log_file },
+    { "watch", 'w', NULL, "swap a device whenever the file of its plugin changes",
+      TN_OPTION_FLAG, &run.watch },
+    { "paused", 'p', NULL, "wait for 'tenon ctl resume' before the first instruction",
+      TN_OPTION_FLAG, &run.paused },
+    { "control", 'c', "PATH", "where the control socket is made", TN_OPTION_STRING, &run.control },
+    { "no-control", 0, NULL, "make no control socket", TN_OPTION_FLAG, &run.no_control },
+    { NULL },
+  };
+  int code = tn_options_parse (&usage, options, argc, argv, files);
+
+  if (code >= 0)
+    return code;
+  if (!set_up_log (log, levels, log_file, &error))
+    return tn_command_fail (error->code == TN_ERROR_IO ? EX_CANTCREAT : EX_USAGE, "%s",
+                            error->message);
+  tn_command_plugin_path (directories);
+  g_ptr_array_add (sets, NULL);
+  config = tn_setup_load (files->pdata[0], (const char *const *) sets->pdata, &code);
+  return config ? tn_run (config, log, &run) : code;
+}

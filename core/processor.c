@@ -1,0 +1,728 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The processor's thread: execute, look at the exit, serve it under the machine lock, again.
+ *
+ * `in_guest` is true from before vmm_vcpu_execute () until after it; `wishes` counts all reasons to look
+ * before entering (quiesce, park, reset, quit).  The thread sets in_guest and then reads wishes; who
+ * wishes something raises wishes and then reads in_guest, so one of the two sees the other (both are
+ * sequentially consistent).  Everything else of that protocol is under `gate`, which is taken after the
+ * machine lock and never before it.
+ *
+ * A callback from within vmm_vcpu_execute () that needs the machine lock leaves the guest for as long
+ * as it waits for it: who holds the lock may be waiting for this processor to stop.
+ */
+#include "processor.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#define SLICE 2000000
+#define STATE_TYPE "(uay)"
+
+struct TnProcessor {
+  TnMachine *machine;
+  TnClock *clock;
+  TnLog *log;
+  TnProcessorHost host;
+  VmmVcpu *cpu;
+  GThread *thread;
+  TnEvent *apic_timer;
+  bool stop_on_fault;
+
+  atomic_bool in_guest;
+  atomic_uint wishes;
+  GMutex gate;
+  GCond wake;    /* the processor's thread waits here */
+  GCond stopped; /* the others do */
+  unsigned quiesced, parks;
+  bool parked, reset, quit;
+  bool boundary; /* no exit is in progress */
+
+  /* counted time */
+  bool counted;
+  uint64_t ips, tsc_hz;
+  int64_t skipped; /* ns passed in HLT */
+  uint64_t slice;  /* instructions to run before the next look */
+
+  /* counters */
+  uint64_t exits[VMM_EXIT_REASONS], halts_ns, resets;
+};
+
+/* ---- Time ---- */
+
+/* ns of virtual time; exact within the slice on the processor's own thread. */
+static int64_t
+virtual_now (TnProcessor *p)
+{
+  unsigned __int128 ns;
+
+  if (!p->counted)
+    return tn_clock_now (p->clock);
+  ns = (unsigned __int128) vmm_vcpu_instructions (p->cpu) * TN_NS_PER_S / p->ips;
+  return MAX ((int64_t) ns + p->skipped, tn_clock_now (p->clock));
+}
+
+/* Under the lock: fires what is due. */
+static void
+run_due (TnProcessor *p)
+{
+  if (p->counted)
+    tn_clock_advance (p->clock, virtual_now (p));
+  else if (tn_clock_deadline (p->clock) <= tn_clock_now (p->clock))
+    tn_clock_run (p->clock);
+}
+
+/* Under the lock: how many instructions until something has to be done. */
+static void
+plan_slice (TnProcessor *p)
+{
+  int64_t deadline = tn_clock_deadline (p->clock), from = virtual_now (p);
+  unsigned __int128 n;
+
+  p->slice = SLICE;
+  if (!p->counted || deadline == TN_TIME_NEVER)
+    return;
+  n = deadline <= from
+          ? 1
+          : ((unsigned __int128) (deadline - from) * p->ips + TN_NS_PER_S - 1) / TN_NS_PER_S;
+  p->slice = MIN (n, SLICE);
+}
+
+/* ---- Stopping and going on ---- */
+
+static void
+wish (TnProcessor *p)
+{
+  p->wishes++;
+  vmm_vcpu_kick (p->cpu);
+  g_cond_broadcast (&p->wake);
+}
+
+/* Wakes the thread out of HLT. */
+static void
+poke (TnProcessor *p)
+{
+  g_mutex_lock (&p->gate);
+  g_cond_broadcast (&p->wake);
+  g_mutex_unlock (&p->gate);
+}
+
+static void
+leave_guest (TnProcessor *p)
+{
+  p->in_guest = false;
+  if (!p->wishes)
+    return;
+  g_mutex_lock (&p->gate);
+  g_cond_broadcast (&p->stopped);
+  g_mutex_unlock (&p->gate);
+}
+
+static void
+hard_reset (TnProcessor *p)
+{
+  tn_machine_lock (p->machine);
+  tn_machine_reset (p->machine);
+  vmm_vcpu_reset (p->cpu);
+  p->resets++;
+  tn_machine_unlock (p->machine);
+}
+
+/* Does what is wished; false to end the thread. */
+static bool
+serve_wishes (TnProcessor *p)
+{
+  g_mutex_lock (&p->gate);
+  while (!p->quit)
+    {
+      if (p->reset)
+        {
+          p->reset = false;
+          p->wishes--;
+          g_mutex_unlock (&p->gate);
+          hard_reset (p);
+          g_mutex_lock (&p->gate);
+          p->boundary = true;
+        }
+      else if (p->quiesced)
+        g_cond_wait (&p->wake, &p->gate);
+      else if (p->parks && p->boundary)
+        {
+          p->parked = true;
+          g_cond_broadcast (&p->stopped);
+          g_cond_wait (&p->wake, &p->gate);
+          p->parked = false;
+        }
+      else
+        break;
+    }
+  g_mutex_unlock (&p->gate);
+  return !p->quit;
+}
+
+static bool
+enter_guest (TnProcessor *p)
+{
+  for (;;)
+    {
+      if (p->wishes && !serve_wishes (p))
+        return false;
+      p->in_guest = true;
+      if (!p->wishes || (!p->quiesced && !p->reset && !p->quit && !(p->parks && p->boundary)))
+        return true;
+      leave_guest (p);
+    }
+}
+
+void
+tn_processor_quiesce (TnProcessor *p)
+{
+  if (!p || !p->thread || g_thread_self () == p->thread)
+    return;
+  g_mutex_lock (&p->gate);
+  p->quiesced++;
+  wish (p);
+  while (p->in_guest)
+    g_cond_wait (&p->stopped, &p->gate);
+  g_mutex_unlock (&p->gate);
+}
+
+void
+tn_processor_resume (TnProcessor *p)
+{
+  if (!p || !p->thread || g_thread_self () == p->thread)
+    return;
+  g_mutex_lock (&p->gate);
+  p->quiesced--;
+  p->wishes--;
+  g_cond_broadcast (&p->wake);
+  g_mutex_unlock (&p->gate);
+}
+
+void
+tn_processor_park (TnProcessor *p)
+{
+  g_mutex_lock (&p->gate);
+  p->parks++;
+  wish (p);
+  while (!p->parked && !p->quit && p->thread)
+    g_cond_wait (&p->stopped, &p->gate);
+  g_mutex_unlock (&p->gate);
+}
+
+void
+tn_processor_unpark (TnProcessor *p)
+{
+  g_mutex_lock (&p->gate);
+  p->parks--;
+  p->wishes--;
+  g_cond_broadcast (&p->wake);
+  g_mutex_unlock (&p->gate);
+}
+
+void
+tn_processor_request_reset (TnProcessor *p, TnResetKind kind)
+{
+  if (!p || !p->cpu)
+    return;
+  if (kind == TN_RESET_SOFT)
+    {
+      vmm_vcpu_set_init (p->cpu, true);
+      vmm_vcpu_set_init (p->cpu, false);
+      poke (p);
+      return;
+    }
+  g_mutex_lock (&p->gate);
+  if (!p->reset)
+    {
+      p->reset = true;
+      wish (p);
+    }
+  g_mutex_unlock (&p->gate);
+}
+
+/* ---- Callbacks from within the guest ---- */
+
+/* Takes the machine lock; see above. */
+static void
+lock_from_guest (TnProcessor *p, bool *was_in_guest)
+{
+  *was_in_guest = g_thread_self () == p->thread && p->in_guest;
+  if (*was_in_guest)
+    leave_guest (p);
+  tn_machine_lock (p->machine);
+}
+
+static void
+unlock_from_guest (TnProcessor *p, bool was_in_guest)
+{
+  if (was_in_guest)
+    p->in_guest = true;
+  tn_machine_unlock (p->machine);
+}
+
+static uint64_t
+read_tsc (void *opaque)
+{
+  TnProcessor *p = opaque;
+
+  return tn_ns_to_ticks (virtual_now (p), p->tsc_hz);
+}
+
+static int64_t
+now (void *opaque)
+{
+  return virtual_now (opaque);
+}
+
+static void
+set_timer (void *opaque, int64_t when)
+{
+  TnProcessor *p = opaque;
+  bool in_guest;
+
+  lock_from_guest (p, &in_guest);
+  tn_event_set (p->apic_timer, when);
+  if (p->counted && in_guest)
+    vmm_vcpu_kick (p->cpu); /* it may be due within the slice */
+  unlock_from_guest (p, in_guest);
+}
+
+static void
+apic_eoi (void *opaque, uint8_t vector)
+{
+  TnProcessor *p = opaque;
+  bool in_guest;
+
+  lock_from_guest (p, &in_guest);
+  tn_machine_apic_eoi (p->machine, vector);
+  unlock_from_guest (p, in_guest);
+}
+
+static void
+ferr (void *opaque, bool level)
+{
+  TnProcessor *p = opaque;
+  bool in_guest;
+
+  lock_from_guest (p, &in_guest);
+  tn_machine_drive_line (p->machine, "cpu:ferr", level);
+  unlock_from_guest (p, in_guest);
+}
+
+static void
+log_text (void *opaque, int level, const char *text)
+{
+  TnProcessor *p = opaque;
+
+  tn_log_write (p->log, "cpu", CLAMP (level, TN_LOG_ERROR, TN_LOG_DEBUG), NULL, text);
+}
+
+static void
+apic_timer_due (void *data)
+{
+  TnProcessor *p = data;
+
+  vmm_vcpu_apic_timer (p->cpu);
+  poke (p);
+}
+
+/* ---- Pins ---- */
+
+/* One of vmm_vcpu_set_*; a rise may end HLT. */
+static void
+set_pin (TnProcessor *p, void (*set) (VmmVcpu *cpu, bool level), bool level)
+{
+  if (!p->cpu)
+    return;
+  set (p->cpu, level);
+  if (level)
+    poke (p);
+}
+
+static void
+pin_intr (void *data, bool level)
+{
+  set_pin (data, vmm_vcpu_set_intr, level);
+}
+
+static void
+pin_nmi (void *data, bool level)
+{
+  set_pin (data, vmm_vcpu_set_nmi, level);
+}
+
+static void
+pin_smi (void *data, bool level)
+{
+  set_pin (data, vmm_vcpu_set_smi, level);
+}
+
+static void
+pin_init (void *data, bool level)
+{
+  set_pin (data, vmm_vcpu_set_init, level);
+}
+
+static void
+pin_a20 (void *data, bool level)
+{
+  set_pin (data, vmm_vcpu_set_a20, level);
+}
+
+static void
+pin_ignne (void *data, bool level)
+{
+  set_pin (data, vmm_vcpu_set_ignne, level);
+}
+
+static void
+watch_pins (TnProcessor *p)
+{
+  tn_machine_watch_line (p->machine, "cpu:intr", pin_intr, p);
+  tn_machine_watch_line (p->machine, "cpu:nmi", pin_nmi, p);
+  tn_machine_watch_line (p->machine, "cpu:smi", pin_smi, p);
+  tn_machine_watch_line (p->machine, "cpu:init", pin_init, p);
+  tn_machine_watch_line (p->machine, "cpu:a20", pin_a20, p);
+  tn_machine_watch_line (p->machine, "cpu:ignne", pin_ignne, p);
+}
+
+bool
+tn_processor_send_apic (TnProcessor *p, const TnApicMessage *message)
+{
+  VmmApicMessage m = { .vector = message->vector, .delivery_mode = message->delivery_mode,
+                       .destination = message->destination, .logical = message->logical,
+                       .level = message->level };
+  bool accepted = p && p->cpu && vmm_vcpu_apic_receive (p->cpu, &m);
+
+  if (accepted)
+    poke (p);
+  return accepted;
+}
+
+/* ---- Exits ---- */
+
+/* Real time: the main loop fires events and pins wake us. */
+static void
+halt_real (TnProcessor *p)
+{
+  int64_t from = g_get_monotonic_time ();
+
+  g_mutex_lock (&p->gate);
+  while (!vmm_vcpu_runnable (p->cpu) && !p->wishes)
+    g_cond_wait (&p->wake, &p->gate);
+  g_mutex_unlock (&p->gate);
+  p->halts_ns += (g_get_monotonic_time () - from) * 1000;
+}
+
+static void
+halt_counted (TnProcessor *p)
+{
+  while (!vmm_vcpu_runnable (p->cpu) && !p->wishes)
+    {
+      int64_t deadline, from = virtual_now (p);
+
+      tn_machine_lock (p->machine);
+      deadline = tn_clock_deadline (p->clock);
+      if (deadline != TN_TIME_NEVER)
+        {
+          if (deadline > from)
+            {
+              p->skipped += deadline - from;
+              p->halts_ns += deadline - from;
+            }
+          tn_clock_advance (p->clock, MAX (deadline, from));
+        }
+      plan_slice (p);
+      tn_machine_unlock (p->machine);
+      if (deadline != TN_TIME_NEVER)
+        continue;
+      g_mutex_lock (&p->gate);
+      if (!vmm_vcpu_runnable (p->cpu) && !p->wishes)
+        g_cond_wait (&p->wake, &p->gate);
+      g_mutex_unlock (&p->gate);
+    }
+}
+
+/* INIT# of a processor that has shut down is what the chipset makes of it; here a hard reset. */
+static void
+triple_fault (TnProcessor *p)
+{
+  if (p->stop_on_fault)
+    {
+      tn_log_print (p->log, "cpu", TN_LOG_WARNING, "triple fault; the machine stops");
+      p->host.triple_fault (p->host.opaque);
+      g_mutex_lock (&p->gate);
+      while (!p->wishes)
+        g_cond_wait (&p->wake, &p->gate);
+      g_mutex_unlock (&p->gate);
+      return;
+    }
+  tn_log_print (p->log, "cpu", TN_LOG_INFO, "triple fault; the machine is reset");
+  tn_processor_request_reset (p, TN_RESET_HARD);
+}
+
+/* Under the lock. */
+static void
+serve_cycle (TnProcessor *p, VmmExit *e)
+{
+  TnMachine *m = p->machine;
+
+  switch (e->reason)
+    {
+    case VMM_EXIT_IO_IN:
+      e->value = tn_machine_port_read (m, e->address, e->size);
+      break;
+    case VMM_EXIT_IO_OUT:
+      tn_machine_port_write (m, e->address, e->value, e->size);
+      break;
+    case VMM_EXIT_IO_INS:
+      e->count = tn_machine_port_ins (m, e->address, e->items, e->count, e->size);
+      break;
+    case VMM_EXIT_IO_OUTS:
+      e->count = tn_machine_port_outs (m, e->address, e->items, e->count, e->size);
+      break;
+    case VMM_EXIT_MMIO_READ:
+      e->value = tn_machine_mem_read (m, e->address, e->size, e->smm);
+      break;
+    case VMM_EXIT_MMIO_WRITE:
+      tn_machine_mem_write (m, e->address, e->value, e->size, e->smm);
+      break;
+    case VMM_EXIT_INTA:
+      e->value = tn_machine_inta (m);
+      break;
+    default:
+      break;
+    }
+}
+
+static void
+serve_exit (TnProcessor *p, VmmExitReason reason)
+{
+  p->exits[reason]++;
+  switch (reason)
+    {
+    case VMM_EXIT_HLT:
+      p->boundary = true;
+      if (p->counted)
+        halt_counted (p);
+      else
+        halt_real (p);
+      return;
+    case VMM_EXIT_SHUTDOWN:
+      p->boundary = true;
+      triple_fault (p);
+      return;
+    case VMM_EXIT_TIME_SLICE:
+    case VMM_EXIT_DEBUG:
+    case VMM_EXIT_ADDITIONS_CALL:
+      p->boundary = true;
+      if (!p->counted)
+        return;
+      break;
+    default:
+      p->boundary = false;
+    }
+  tn_machine_lock (p->machine);
+  run_due (p);
+  /* A reset that came meanwhile drops the cycle. */
+  if (!p->boundary && !p->reset)
+    serve_cycle (p, vmm_vcpu_exit (p->cpu));
+  plan_slice (p);
+  tn_machine_unlock (p->machine);
+}
+
+static void *
+thread_main (void *data)
+{
+  TnProcessor *p = data;
+
+  p->boundary = true;
+  while (enter_guest (p))
+    {
+      VmmExitReason reason = vmm_vcpu_execute (p->cpu, p->wishes ? 1 : p->slice);
+
+      leave_guest (p);
+      serve_exit (p, reason);
+    }
+  return NULL;
+}
+
+/* ---- Life ---- */
+
+TnProcessor *
+tn_processor_new (TnMachine *machine, const TnConfig *config, TnLog *log,
+                  const TnProcessorHost *host, GError **error)
+{
+  TnProcessor *p = g_new0 (TnProcessor, 1);
+  const char *refusal = NULL;
+  VmmVcpuConfig cpu = { .opaque = p, .tsc_hz = config->tsc_hz, .apic = config->apic,
+                        .apic_bus_hz = config->apic_bus_hz, .read_tsc = read_tsc, .now = now,
+                        .set_timer = set_timer, .apic_eoi = apic_eoi, .ferr = ferr,
+                        .log = log_text };
+
+  p->machine = machine;
+  p->clock = tn_machine_clock (machine);
+  p->log = log;
+  p->host = *host;
+  p->stop_on_fault = config->triple_fault == TN_CONFIG_FAULT_STOP;
+  p->counted = tn_clock_mode (p->clock) == TN_CLOCK_COUNTED;
+  p->ips = config->instructions_per_second;
+  p->tsc_hz = config->tsc_hz;
+  p->slice = p->counted ? 1 : SLICE;
+  g_mutex_init (&p->gate);
+  g_cond_init (&p->wake);
+  g_cond_init (&p->stopped);
+  p->apic_timer = tn_event_new (p->clock, apic_timer_due, p);
+  p->cpu = vmm_vcpu_new (tn_machine_vm (machine), &cpu, &refusal);
+  if (!p->cpu)
+    {
+      g_set_error (error, TN_ERROR, TN_ERROR_FAILED, "cannot make the processor: %s", refusal);
+      tn_processor_detach (p);
+      tn_processor_free (p);
+      return NULL;
+    }
+  tn_machine_lock (machine);
+  watch_pins (p);
+  tn_machine_unlock (machine);
+  return p;
+}
+
+void
+tn_processor_start (TnProcessor *p, bool parked)
+{
+  g_mutex_lock (&p->gate);
+  if (parked)
+    {
+      p->parks++;
+      p->wishes++;
+    }
+  p->thread = g_thread_new ("vcpu0", thread_main, p);
+  g_mutex_unlock (&p->gate);
+}
+
+static void
+stop (TnProcessor *p)
+{
+  if (!p->thread)
+    return;
+  g_mutex_lock (&p->gate);
+  p->quit = true;
+  wish (p);
+  g_cond_broadcast (&p->stopped);
+  g_mutex_unlock (&p->gate);
+  g_thread_join (p->thread);
+  p->thread = NULL;
+}
+
+void
+tn_processor_detach (TnProcessor *p)
+{
+  if (!p)
+    return;
+  stop (p);
+  tn_machine_lock (p->machine);
+  tn_event_free (p->apic_timer);
+  p->apic_timer = NULL;
+  if (p->cpu)
+    vmm_vcpu_free (p->cpu);
+  p->cpu = NULL;
+  tn_machine_unlock (p->machine);
+}
+
+void
+tn_processor_free (TnProcessor *p)
+{
+  if (!p)
+    return;
+  g_mutex_clear (&p->gate);
+  g_cond_clear (&p->wake);
+  g_cond_clear (&p->stopped);
+  g_free (p);
+}
+
+/* Counted time: an event that was set from another thread may be due within the slice. */
+void
+tn_processor_deadline (TnProcessor *p)
+{
+  if (p && p->counted && p->cpu && g_thread_self () != p->thread)
+    {
+      vmm_vcpu_kick (p->cpu);
+      poke (p);
+    }
+}
+
+/* ---- State ---- */
+
+GVariant *
+tn_processor_save (TnProcessor *p)
+{
+  VmmVcpuState state;
+
+  if (!p || !p->cpu)
+    return NULL;
+  vmm_vcpu_get_state (p->cpu, &state);
+  return g_variant_new ("(u@ay)", (guint32) VMM_VCPU_STATE_VERSION,
+                        g_variant_new_fixed_array (G_VARIANT_TYPE_BYTE, &state, sizeof state, 1));
+}
+
+bool
+tn_processor_load (TnProcessor *p, GVariant *state, bool check, GError **error)
+{
+  g_autoptr (GVariant) bytes = NULL;
+  const void *data;
+  gsize size;
+  guint32 version;
+  VmmVcpuState s;
+  const char *refusal;
+
+  if (!p || !p->cpu)
+    return true;
+  if (!g_variant_is_of_type (state, G_VARIANT_TYPE (STATE_TYPE)))
+    {
+      g_set_error (error, TN_ERROR, TN_ERROR_STATE, "cpu: the saved state is of another form");
+      return false;
+    }
+  g_variant_get (state, "(u@ay)", &version, &bytes);
+  data = g_variant_get_fixed_array (bytes, &size, 1);
+  if (version != VMM_VCPU_STATE_VERSION || size != sizeof s)
+    {
+      g_set_error (error, TN_ERROR, TN_ERROR_STATE,
+                   "cpu: expected a state of version %d with %zu bytes, found version %u with %zu",
+                   VMM_VCPU_STATE_VERSION, sizeof s, version, (size_t) size);
+      return false;
+    }
+  memcpy (&s, data, size);
+  if (check)
+    return true;
+  refusal = vmm_vcpu_set_state (p->cpu, &s);
+  if (refusal)
+    g_set_error (error, TN_ERROR, TN_ERROR_STATE, "cpu: %s", refusal);
+  return !refusal;
+}
+
+/* ---- Counters ---- */
+
+void
+tn_processor_stats (TnProcessor *p, TnStatFunc func, void *data)
+{
+  VmmStat stats[64];
+  size_t n = vmm_vcpu_stats (p->cpu, stats, G_N_ELEMENTS (stats));
+
+  func (data, "cpu.instructions", vmm_vcpu_instructions (p->cpu));
+  for (size_t i = 0; i < MIN (n, G_N_ELEMENTS (stats)); i++)
+    {
+      g_autofree char *name = g_strdup_printf ("cpu.%s", stats[i].name);
+
+      if (strcmp (name, "cpu.instructions") != 0)
+        func (data, name, stats[i].value);
+    }
+  for (unsigned i = 0; i < VMM_EXIT_REASONS; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("exit.%s", vmm_exit_name (i));
+
+      func (data, name, p->exits[i]);
+    }
+  func (data, "cpu.halted-ns", p->halts_ns);
+  func (data, "cpu.resets", p->resets);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The thread that executes the guest's processor, and the ways to stop it.
+ *
+ *   quiesce/resume   with the machine lock held: no guest code runs between the two, but the processor
+ *                    may stand in the middle of an instruction (for changes of the memory map)
+ *   park/unpark      without the lock: the processor stands at an instruction boundary (for swaps,
+ *                    pauses and saving)
+ *   request_reset    noted, and carried out by the processor's own thread before it goes on
+ *
+ * Real time: the clock's events are fired by the main loop (see alarm.h), and before a device is
+ * accessed if one is due.  Counted time: this thread makes the time, from the instructions that it
+ * retired, and HLT skips to the next event.
+ */
+#pragma once
+
+#include "configuration.h"
+#include "log.h"
+#include "machine.h"
+
+G_BEGIN_DECLS
+
+typedef struct TnProcessor TnProcessor;
+
+/* Functions that a stop of the program's own needs; called on the processor's thread. */
+typedef struct {
+  void (*triple_fault) (void *opaque); /* the configuration wants a stop */
+  void *opaque;
+} TnProcessorHost;
+
+/* After the machine was made, before its devices are realized. */
+TnProcessor *tn_processor_new (TnMachine *machine, const TnConfig *config, TnLog *log,
+                               const TnProcessorHost *host, GError **error);
+/* Ends the thread and frees the VMM's part; the machine must not be locked.  From then on the hooks do
+   nothing, so that the machine can be freed; the rest is freed after it. */
+void tn_processor_detach (TnProcessor *p);
+void tn_processor_free (TnProcessor *p);
+/* Starts the thread.  If `parked`, it waits for tn_processor_unpark (). */
+void tn_processor_start (TnProcessor *p, bool parked);
+
+/* [any thread but the processor's; not with the lock].  They nest. */
+void tn_processor_park (TnProcessor *p);
+void tn_processor_unpark (TnProcessor *p);
+/* [any thread] */
+void tn_processor_request_reset (TnProcessor *p, TnResetKind kind);
+
+/* Hooks of the machine; p may be NULL while there is none yet. */
+void tn_processor_quiesce (TnProcessor *p);
+void tn_processor_resume (TnProcessor *p);
+void tn_processor_deadline (TnProcessor *p);
+bool tn_processor_send_apic (TnProcessor *p, const TnApicMessage *message);
+GVariant *tn_processor_save (TnProcessor *p);
+bool tn_processor_load (TnProcessor *p, GVariant *state, bool check, GError **error);
+
+typedef void (*TnStatFunc) (void *data, const char *name, uint64_t value);
+/* Counters of the processor and of its thread; parked or not (then they are approximate). */
+void tn_processor_stats (TnProcessor *p, TnStatFunc func, void *data);
+
+G_END_DECLS

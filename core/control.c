@@ -2,6 +2,8 @@
 /*
  * The server's side of the control socket.
  */
+#include <config.h>
+
 #include "control.h"
 
 #include <errno.h>

@@ -9,6 +9,7 @@
 #include <tenon/plugin.h>
 
 G_BEGIN_DECLS
+#pragma GCC visibility push(default)
 
 typedef struct {
   uint64_t size;        /* bytes; 0 with !present */
@@ -53,4 +54,5 @@ struct TnBlockOps {
 /* Tells the front end that the medium changed. */
 void tn_device_block_changed (TnDevice *device);
 
+#pragma GCC visibility pop
 G_END_DECLS

@@ -8,6 +8,7 @@
 #include <tenon/plugin.h>
 
 G_BEGIN_DECLS
+#pragma GCC visibility push(default)
 
 typedef struct TnRegion TnRegion;
 
@@ -85,4 +86,5 @@ void tn_device_route (TnDevice *device, uint32_t first, uint32_t count, TnView v
 void tn_device_mem_read (TnDevice *device, uint32_t address, void *buffer, uint32_t size);
 void tn_device_mem_write (TnDevice *device, uint32_t address, const void *buffer, uint32_t size);
 
+#pragma GCC visibility pop
 G_END_DECLS

@@ -9,6 +9,7 @@
 #include <tenon/plugin.h>
 
 G_BEGIN_DECLS
+#pragma GCC visibility push(default)
 
 /* ---- Front end ---- */
 
@@ -47,4 +48,5 @@ size_t tn_device_char_receive (TnDevice *device, const uint8_t *bytes, size_t si
 void tn_device_char_writable (TnDevice *device);
 void tn_device_char_connected (TnDevice *device, bool connected);
 
+#pragma GCC visibility pop
 G_END_DECLS

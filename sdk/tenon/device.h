@@ -8,6 +8,7 @@
 #include <tenon/plugin.h>
 
 G_BEGIN_DECLS
+#pragma GCC visibility push(default)
 
 /* Name from the configuration ("com1"); owned by the device. */
 const char *tn_device_name (TnDevice *device);
@@ -79,6 +80,27 @@ TnWatch *tn_device_watch_fd (TnDevice *device, int fd, unsigned condition, TnWat
 void tn_watch_set_condition (TnWatch *watch, unsigned condition); /* 0 mutes */
 void tn_watch_free (TnWatch *watch);
 
+/* Is the device being swapped?  True in realize and restored of the new instance, and in saving and
+   unrealize of the one that goes: it must then leave as it is what its successor goes on with (the
+   mode of a terminal, a lock file). */
+bool tn_device_swapping (TnDevice *device);
+/* Descriptors that outlive a swap: connections, pty masters, listening sockets.  keep_fd () gives `fd`
+   to the core under a name of the plugin's choice; the core closes it when the device ends, when
+   another is kept under that name, or when -1 is.  It is never closed by the plugin.  take_fd () in
+   realize tells the descriptor that the predecessor kept (it stays the core's), or -1:
+
+     self->fd = tn_device_take_fd (self->device, "master");
+     if (self->fd < 0)
+       {
+         self->fd = posix_openpt (O_RDWR | O_NOCTTY);
+         ...
+         tn_device_keep_fd (self->device, "master", self->fd);
+       }
+
+   If the swap is rolled back, the predecessor's descriptors are as they were. */
+void tn_device_keep_fd (TnDevice *device, const char *name, int fd);
+int tn_device_take_fd (TnDevice *device, const char *name);
+
 /* ---- Signals of the descriptor ---- */
 
 /* Emits a signal that the descriptor declares; value is ignored where it has none. */
@@ -91,4 +113,5 @@ void tn_device_request_poweroff (TnDevice *device);
 /* Text that firmware writes to its debug port and POST codes; shown under the category "firmware". */
 void tn_device_firmware_message (TnDevice *device, const char *line);
 
+#pragma GCC visibility pop
 G_END_DECLS

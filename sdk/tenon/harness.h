@@ -15,6 +15,7 @@
 #include <tenon/tenon.h>
 
 G_BEGIN_DECLS
+#pragma GCC visibility push(default)
 
 typedef struct TnHarness TnHarness;
 
@@ -86,6 +87,10 @@ void tn_harness_add_dma (TnHarness *h, unsigned channel);
 void tn_harness_dma_give (TnHarness *h, unsigned channel, const void *bytes, size_t size);
 GByteArray *tn_harness_dma_take (TnHarness *h, unsigned channel, size_t room);
 
+/* The user's input: a key goes down or up; the pointer moves (see input.h). */
+void tn_harness_key (TnHarness *h, TnKey key, bool down);
+void tn_harness_pointer (TnHarness *h, int dx, int dy, int wheel, unsigned buttons);
+
 /* State of all devices; free with g_bytes_unref.  load reports. */
 GBytes *tn_harness_save (TnHarness *h);
 bool tn_harness_load (TnHarness *h, GBytes *state, GError **error);
@@ -96,4 +101,5 @@ bool tn_harness_swap (TnHarness *h, const char *name, const char *file, GError *
 bool tn_harness_take_reset (TnHarness *h, TnResetKind *kind);
 bool tn_harness_take_poweroff (TnHarness *h);
 
+#pragma GCC visibility pop
 G_END_DECLS

@@ -7,6 +7,7 @@
 #include <tenon/plugin.h>
 
 G_BEGIN_DECLS
+#pragma GCC visibility push(default)
 
 typedef struct TnDma TnDma;
 
@@ -29,4 +30,5 @@ bool tn_device_dma_dreq (TnDevice *device, unsigned channel);
 size_t tn_device_dma_service (TnDevice *device, unsigned channel, uint8_t *data, size_t size,
                               bool to_memory, bool tc);
 
+#pragma GCC visibility pop
 G_END_DECLS

@@ -17,6 +17,7 @@
 #include <tenon/plugin.h>
 
 G_BEGIN_DECLS
+#pragma GCC visibility push(default)
 
 typedef struct TnLine TnLine; /* one device's source on a line */
 
@@ -53,4 +54,5 @@ void tn_device_send_apic (TnDevice *device, const TnApicMessage *message);
 typedef void (*TnEoiFunc) (void *self, uint8_t vector);
 void tn_device_watch_eoi (TnDevice *device, TnEoiFunc func);
 
+#pragma GCC visibility pop
 G_END_DECLS

@@ -10,6 +10,7 @@
 #include <tenon/plugin.h>
 
 G_BEGIN_DECLS
+#pragma GCC visibility push(default)
 
 typedef struct TnPci TnPci;
 
@@ -63,4 +64,5 @@ uint32_t tn_device_pci_config_read (TnDevice *device, unsigned bus, unsigned dev
 void tn_device_pci_config_write (TnDevice *device, unsigned bus, unsigned devfn, unsigned offset,
                                  uint32_t value, unsigned size);
 
+#pragma GCC visibility pop
 G_END_DECLS

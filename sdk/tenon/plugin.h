@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 G_BEGIN_DECLS
+#pragma GCC visibility push(default)
 
 #define TN_PLUGIN_MAGIC 0x4e6f6e65545f5631u /* "1V_TenoN" */
 #define TN_PLUGIN_MAJOR 1                   /* stands in the symbol's name, too */
@@ -199,4 +200,5 @@ typedef struct TnPlugin {
   const TnBlockOps *block_ops; /* TN_KIND_BLOCK */
 } TnPlugin;
 
+#pragma GCC visibility pop
 G_END_DECLS

@@ -13,6 +13,7 @@
  *   pci.h       PCI functions, configuration space, BARs
  *   char.h      character streams: a UART on one side, a terminal on the other
  *   block.h     disks and removable media
+ *   input.h     keys and the pointer
  *
  * Threads: every operation, handler and callback of a device runs under the machine lock, so that a
  * device is never entered twice at once; the exceptions (block back ends) say so.
@@ -27,3 +28,4 @@
 #include <tenon/pci.h>
 #include <tenon/char.h>
 #include <tenon/block.h>
+#include <tenon/input.h>

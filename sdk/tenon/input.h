@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Input from the user: keys and a pointer, from whatever window, terminal or script the host has, to
+ * the devices that watch (a keyboard controller, a USB keyboard).
+ *
+ * A key is a usage of the USB HID Usage Tables, page 7 (keyboard), the number of a place on the
+ * keyboard and not of a character: TN_KEY_A is where a US keyboard has its A.
+ */
+#pragma once
+
+#include <tenon/plugin.h>
+
+G_BEGIN_DECLS
+#pragma GCC visibility push(default)
+
+typedef enum {
+  TN_KEY_NONE = 0,
+  TN_KEY_A = 0x04, /* ... 0x1d Z, in order */
+  TN_KEY_Z = 0x1d,
+  TN_KEY_1 = 0x1e, /* ... 0x26 the 9, 0x27 the 0 */
+  TN_KEY_0 = 0x27,
+  TN_KEY_ENTER = 0x28,
+  TN_KEY_ESCAPE,
+  TN_KEY_BACKSPACE,
+  TN_KEY_TAB,
+  TN_KEY_SPACE,
+  TN_KEY_MINUS,
+  TN_KEY_EQUAL,
+  TN_KEY_LEFT_BRACKET,
+  TN_KEY_RIGHT_BRACKET,
+  TN_KEY_BACKSLASH,
+  TN_KEY_HASH, /* next to Enter on ISO keyboards */
+  TN_KEY_SEMICOLON,
+  TN_KEY_APOSTROPHE,
+  TN_KEY_GRAVE,
+  TN_KEY_COMMA,
+  TN_KEY_PERIOD,
+  TN_KEY_SLASH,
+  TN_KEY_CAPS_LOCK,
+  TN_KEY_F1 = 0x3a, /* ... 0x45 F12 */
+  TN_KEY_F12 = 0x45,
+  TN_KEY_PRINT_SCREEN,
+  TN_KEY_SCROLL_LOCK,
+  TN_KEY_PAUSE,
+  TN_KEY_INSERT,
+  TN_KEY_HOME,
+  TN_KEY_PAGE_UP,
+  TN_KEY_DELETE,
+  TN_KEY_END,
+  TN_KEY_PAGE_DOWN,
+  TN_KEY_RIGHT,
+  TN_KEY_LEFT,
+  TN_KEY_DOWN,
+  TN_KEY_UP,
+  TN_KEY_NUM_LOCK,
+  TN_KEY_KP_DIVIDE,
+  TN_KEY_KP_MULTIPLY,
+  TN_KEY_KP_SUBTRACT,
+  TN_KEY_KP_ADD,
+  TN_KEY_KP_ENTER,
+  TN_KEY_KP_1 = 0x59, /* ... 0x61 the 9 */
+  TN_KEY_KP_9 = 0x61,
+  TN_KEY_KP_0,
+  TN_KEY_KP_DECIMAL,
+  TN_KEY_ISO_BACKSLASH, /* between left Shift and Z */
+  TN_KEY_MENU,
+  TN_KEY_POWER,
+  TN_KEY_KP_EQUAL,
+  TN_KEY_F13 = 0x68, /* ... 0x73 F24 */
+  TN_KEY_F24 = 0x73,
+  TN_KEY_INTL_1 = 0x87, /* Ro */
+  TN_KEY_INTL_2,        /* Katakana, Hiragana */
+  TN_KEY_INTL_3,        /* Yen */
+  TN_KEY_INTL_4,        /* Henkan */
+  TN_KEY_INTL_5,        /* Muhenkan */
+  TN_KEY_LANG_1 = 0x90, /* Hangul */
+  TN_KEY_LANG_2,        /* Hanja */
+  TN_KEY_LEFT_CTRL = 0xe0,
+  TN_KEY_LEFT_SHIFT,
+  TN_KEY_LEFT_ALT,
+  TN_KEY_LEFT_GUI,
+  TN_KEY_RIGHT_CTRL,
+  TN_KEY_RIGHT_SHIFT,
+  TN_KEY_RIGHT_ALT,
+  TN_KEY_RIGHT_GUI,
+  TN_KEY_LAST = TN_KEY_RIGHT_GUI,
+} TnKey;
+
+typedef enum {
+  TN_BUTTON_LEFT = 1 << 0,
+  TN_BUTTON_RIGHT = 1 << 1,
+  TN_BUTTON_MIDDLE = 1 << 2,
+  TN_BUTTON_SIDE = 1 << 3,  /* "back" */
+  TN_BUTTON_EXTRA = 1 << 4, /* "forward" */
+} TnButtons;
+
+/* What happened to the pointer since the last event; buttons are those that are down now. */
+typedef struct {
+  int32_t dx, dy; /* right and down are positive; counts of a mouse, about 4 a millimetre */
+  int32_t wheel;  /* notches; away from the user is positive */
+  uint32_t buttons;
+} TnPointerEvent;
+
+/* key: a value of TnKey; hosts may send numbers that the device does not know. */
+typedef void (*TnKeyFunc) (void *self, unsigned key, bool down);
+typedef void (*TnPointerFunc) (void *self, const TnPointerEvent *event);
+/* Tells the device of the user's input from now on.  Either function may be NULL. */
+void tn_device_watch_input (TnDevice *device, TnKeyFunc key, TnPointerFunc pointer);
+
+#pragma GCC visibility pop
+G_END_DECLS

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The co-routine of a virtual processor, for vcpu.c and state.c; see exit.c. */
+#pragma once
+
+#include "vcpu.h"
+
+#define VMM_STACK_SIZE (256u << 10)
+
+bool vmm_coroutine_new (VmmVcpu *c);
+void vmm_coroutine_free (VmmVcpu *c);
+/* Throws away what is parked; the next entry starts vmm_run anew. */
+void vmm_coroutine_abandon (VmmVcpu *c);
+VmmExitReason vmm_coroutine_enter (VmmVcpu *c);

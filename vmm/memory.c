@@ -1,0 +1,658 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Guest memory as the processor sees it: physical accesses, paging (Intel SDM vol. 3 chapter 4), and
+ * the soft TLB.
+ *
+ * Life of an access: the inline accessors of vcpu.h look into c->tlb[user]; an entry there says that
+ * the page may be read (written) straight through the host.  What it cannot serve comes here:
+ *   vmm_read_slow / vmm_write_slow
+ *     -> translate ()   walk, rights, A and D; fills the TLB entry if the page may be used directly
+ *     -> data breakpoints
+ *     -> load () / store ()   plain memory, decoded code, dirty tracking, local APIC, exit
+ *
+ * An entry is never filled for MMIO, ignored writes, the local APIC's page, pages with data
+ * breakpoints; nor for writing while D is clear, or to pages with decoded code, or to tracked clean
+ * pages, or where reads reach other memory than writes (shadow RAM behind a ROM).
+ *
+ * A and D are set once the whole walk has succeeded and the rights allow the access.  Physical
+ * addresses have 32 bits: the host bridge of this machine has no more address lines, so that bits
+ * 35:32 of PAE and PSE-36 entries fall away; bits 63:36 are reserved.
+ */
+#include "vcpu.h"
+
+#define PTE_P 0x01u
+#define PTE_W 0x02u
+#define PTE_U 0x04u
+#define PTE_A 0x20u
+#define PTE_D 0x40u
+#define PTE_PS 0x80u
+#define PTE_G 0x100u
+
+#define PF_P 1u
+#define PF_W 2u
+#define PF_U 4u
+#define PF_RSVD 8u
+
+#define PAGE 0xfffff000u
+
+/* ---- Physical memory ---- */
+
+static inline VmmView
+view (const VmmVcpu *c)
+{
+  return c->smm ? VMM_VIEW_SMM : VMM_VIEW_NORMAL;
+}
+
+static uint32_t
+mmio_read (VmmVcpu *c, uint32_t address, unsigned size)
+{
+  if (vmm_apic_hit (c, address))
+    {
+      uint32_t v = (address & 0xc) ? 0 : vmm_apic_read (c, address & 0xff0);
+      return v >> (address & 3) * 8;
+    }
+  c->exit.address = address;
+  c->exit.size = size;
+  c->exit.count = 1;
+  c->exit.value = ~0u;
+  vmm_leave (c, VMM_EXIT_MMIO_READ);
+  return c->exit.value;
+}
+
+static void
+mmio_write (VmmVcpu *c, uint32_t address, uint32_t value, unsigned size)
+{
+  if (vmm_apic_hit (c, address))
+    {
+      /* Only whole, aligned registers are defined; other stores do nothing. */
+      if (size == 4 && !(address & 0xf))
+        vmm_apic_write (c, address & 0xff0, value);
+      return;
+    }
+  c->exit.address = address;
+  c->exit.size = size;
+  c->exit.count = 1;
+  c->exit.value = value;
+  vmm_leave (c, VMM_EXIT_MMIO_WRITE);
+}
+
+static inline uint64_t
+size_mask (unsigned size)
+{
+  return size == 8 ? ~0ull : (1ull << size * 8) - 1;
+}
+
+/* Within one page; any size up to 8. */
+static uint64_t
+load (VmmVcpu *c, uint32_t address, unsigned size)
+{
+  uintptr_t host = c->vm->read_map[view (c)][address >> 12];
+  uint64_t v = 0;
+  if (host > VMM_PHYS_IGNORE && !vmm_apic_hit (c, address))
+    {
+      memcpy (&v, (const uint8_t *) host + (address & 0xfff), size);
+      return v;
+    }
+  if (host == VMM_PHYS_IGNORE && !vmm_apic_hit (c, address))
+    return size_mask (size);
+  for (unsigned at = 0; at < size;)
+    {
+      unsigned n = size - at >= 4 ? 4 : size - at >= 2 ? 2 : 1;
+      v |= ((uint64_t) mmio_read (c, address + at, n) & size_mask (n)) << at * 8;
+      at += n;
+    }
+  return v;
+}
+
+static void
+note_write (VmmVcpu *c, uint32_t address, unsigned size)
+{
+  uint8_t *flags = &c->vm->page_flags[address >> 12];
+  if (*flags & VMM_PAGE_TRACK)
+    __atomic_fetch_or (flags, VMM_PAGE_DIRTY, __ATOMIC_RELAXED);
+  if (*flags & VMM_PAGE_CODE)
+    {
+      vmm_blocks_written (c, address, size);
+      for (unsigned i = 0; i < c->vm->vcpus; i++)
+        if (c->vm->vcpu[i] && c->vm->vcpu[i] != c)
+          vmm_blocks_written_async (c->vm->vcpu[i], address, size);
+    }
+}
+
+static void
+store (VmmVcpu *c, uint32_t address, uint64_t value, unsigned size)
+{
+  uintptr_t host = c->vm->write_map[view (c)][address >> 12];
+  if (host > VMM_PHYS_IGNORE && !vmm_apic_hit (c, address))
+    {
+      memcpy ((uint8_t *) host + (address & 0xfff), &value, size);
+      note_write (c, address, size);
+      return;
+    }
+  if (host == VMM_PHYS_IGNORE && !vmm_apic_hit (c, address))
+    return;
+  for (unsigned at = 0; at < size;)
+    {
+      unsigned n = size - at >= 4 ? 4 : size - at >= 2 ? 2 : 1;
+      mmio_write (c, address + at, (uint32_t) ((value >> at * 8) & size_mask (n)), n);
+      at += n;
+    }
+}
+
+uint32_t
+vmm_phys_read (VmmVcpu *c, uint32_t address, unsigned size)
+{
+  uint32_t v = 0;
+  if ((address & 0xfff) + size <= 4096)
+    return (uint32_t) load (c, address & c->a20_mask, size);
+  for (unsigned i = 0; i < size; i++)
+    v |= (uint32_t) load (c, (address + i) & c->a20_mask, 1) << i * 8;
+  return v;
+}
+
+void
+vmm_phys_write (VmmVcpu *c, uint32_t address, uint32_t value, unsigned size)
+{
+  if ((address & 0xfff) + size <= 4096)
+    store (c, address & c->a20_mask, value, size);
+  else
+    for (unsigned i = 0; i < size; i++)
+      store (c, (address + i) & c->a20_mask, value >> i * 8 & 0xff, 1);
+}
+
+/* ---- The walk ---- */
+
+typedef struct {
+  uint32_t page;   /* physical page of the linear page, A20 applied */
+  bool user, write; /* what the tables grant, CR0.WP aside */
+  bool dirty;      /* D is set: a writing TLB entry may be made */
+  uint8_t flags;   /* VMM_TLB_GLOBAL, VMM_TLB_LARGE */
+} Walk;
+
+/* One level: where an entry lies and what it holds. */
+typedef struct {
+  uint32_t address;
+  uint64_t value;
+} Entry;
+
+_Noreturn static void
+page_fault (VmmVcpu *c, uint32_t linear, uint32_t error)
+{
+  c->fault.cr2 = linear;
+  vmm_raise_error (c, EX_PF, error);
+}
+
+static inline uint32_t
+access_error (bool write, bool user)
+{
+  return (write ? PF_W : 0) | (user ? PF_U : 0);
+}
+
+static void
+set_bits (VmmVcpu *c, const Entry *e, uint32_t bits)
+{
+  if ((e->value & bits) != bits)
+    vmm_phys_write (c, e->address, (uint32_t) e->value | bits, 4);
+}
+
+static inline bool
+allowed (const VmmVcpu *c, const Walk *w, bool write, bool user)
+{
+  if (user && !w->user)
+    return false;
+  return !write || w->write || (!user && !(c->cr0 & CR0_WP));
+}
+
+/* The rights of all levels are in *w: refuses, or sets A and D and finishes *w. */
+static void
+finish_walk (VmmVcpu *c, uint32_t linear, bool write, bool user, const Entry *upper,
+             const Entry *last, Walk *w)
+{
+  if (!allowed (c, w, write, user))
+    page_fault (c, linear, PF_P | access_error (write, user));
+  if (upper)
+    set_bits (c, upper, PTE_A);
+  set_bits (c, last, write ? PTE_A | PTE_D : PTE_A);
+  w->dirty = write || (last->value & PTE_D);
+  if ((last->value & PTE_G) && (c->cr4 & CR4_PGE))
+    w->flags |= VMM_TLB_GLOBAL;
+  w->page &= c->a20_mask;
+}
+
+static void
+walk_32 (VmmVcpu *c, uint32_t linear, bool write, bool user, Walk *w)
+{
+  uint32_t error = access_error (write, user);
+  Entry pde = { (c->cr3 & PAGE) + (linear >> 22) * 4, 0 }, pte;
+  pde.value = vmm_phys_read (c, pde.address, 4);
+  if (!(pde.value & PTE_P))
+    page_fault (c, linear, error);
+  w->user = pde.value & PTE_U;
+  w->write = pde.value & PTE_W;
+  w->flags = 0;
+  if ((pde.value & PTE_PS) && (c->cr4 & CR4_PSE))
+    {
+      if (pde.value & 0x3e0000) /* 16:13 are address bits 35:32 (PSE-36) */
+        page_fault (c, linear, error | PF_P | PF_RSVD);
+      w->page = ((uint32_t) pde.value & 0xffc00000u) | (linear & 0x3ff000);
+      w->flags = VMM_TLB_LARGE;
+      finish_walk (c, linear, write, user, NULL, &pde, w);
+      return;
+    }
+  pte.address = ((uint32_t) pde.value & PAGE) + (linear >> 12 & 0x3ff) * 4;
+  pte.value = vmm_phys_read (c, pte.address, 4);
+  if (!(pte.value & PTE_P))
+    page_fault (c, linear, error);
+  w->user = w->user && (pte.value & PTE_U);
+  w->write = w->write && (pte.value & PTE_W);
+  w->page = (uint32_t) pte.value & PAGE;
+  finish_walk (c, linear, write, user, &pde, &pte, w);
+}
+
+static uint64_t
+read_entry (VmmVcpu *c, uint32_t address)
+{
+  uint64_t low = vmm_phys_read (c, address, 4);
+  return low | (uint64_t) vmm_phys_read (c, address + 4, 4) << 32;
+}
+
+#define PAE_RESERVED 0xfffffff000000000ull
+
+static void
+walk_pae (VmmVcpu *c, uint32_t linear, bool write, bool user, Walk *w)
+{
+  uint32_t error = access_error (write, user);
+  uint64_t pdpte = c->pdptr[linear >> 30];
+  if (!(pdpte & PTE_P))
+    page_fault (c, linear, error);
+  Entry pde = { ((uint32_t) pdpte & PAGE) + (linear >> 21 & 0x1ff) * 8, 0 }, pte;
+  pde.value = read_entry (c, pde.address);
+  if (!(pde.value & PTE_P))
+    page_fault (c, linear, error);
+  bool large = pde.value & PTE_PS;
+  if (pde.value & (large ? PAE_RESERVED | 0x1fe000 : PAE_RESERVED))
+    page_fault (c, linear, error | PF_P | PF_RSVD);
+  w->user = pde.value & PTE_U;
+  w->write = pde.value & PTE_W;
+  w->flags = 0;
+  if (large)
+    {
+      w->page = ((uint32_t) pde.value & 0xffe00000u) | (linear & 0x1ff000);
+      w->flags = VMM_TLB_LARGE;
+      finish_walk (c, linear, write, user, NULL, &pde, w);
+      return;
+    }
+  pte.address = ((uint32_t) pde.value & PAGE) + (linear >> 12 & 0x1ff) * 8;
+  pte.value = read_entry (c, pte.address);
+  if (!(pte.value & PTE_P))
+    page_fault (c, linear, error);
+  if (pte.value & PAE_RESERVED)
+    page_fault (c, linear, error | PF_P | PF_RSVD);
+  w->user = w->user && (pte.value & PTE_U);
+  w->write = w->write && (pte.value & PTE_W);
+  w->page = (uint32_t) pte.value & PAGE;
+  finish_walk (c, linear, write, user, &pde, &pte, w);
+}
+
+static void
+walk (VmmVcpu *c, uint32_t linear, bool write, bool user, Walk *w)
+{
+  if (!(c->cr0 & CR0_PG))
+    {
+      w->page = linear & PAGE & c->a20_mask;
+      w->user = w->write = w->dirty = true;
+      w->flags = 0;
+    }
+  else if (c->cr4 & CR4_PAE)
+    walk_pae (c, linear, write, user, w);
+  else
+    walk_32 (c, linear, write, user, w);
+}
+
+void
+vmm_load_pdptr (VmmVcpu *c, uint32_t cr3)
+{
+  uint64_t pdptr[4];
+  for (int i = 0; i < 4; i++)
+    {
+      pdptr[i] = read_entry (c, (cr3 & 0xffffffe0u) + (uint32_t) i * 8);
+      if ((pdptr[i] & PTE_P) && (pdptr[i] & (PAE_RESERVED | 0x1e6)))
+        vmm_gp0 (c);
+    }
+  memcpy (c->pdptr, pdptr, sizeof pdptr);
+}
+
+/* ---- The soft TLB ---- */
+
+static bool
+watched_page (const VmmVcpu *c, uint32_t page)
+{
+  if (!(c->dr[7] & 0xff))
+    return false;
+  for (unsigned i = 0; i < 4; i++)
+    if ((c->dr[7] >> i * 2 & 3) && (c->dr[7] >> (16 + i * 4) & 1))
+      {
+        uint32_t last = c->dr[i] | (c->dr[7] >> (18 + i * 4) & 3); /* 1 or 4 bytes, aligned: LEN */
+        if ((c->dr[i] & PAGE) == page || (last & PAGE) == page)
+          return true;
+      }
+  return false;
+}
+
+static void
+remember (VmmVcpu *c, unsigned user, unsigned index)
+{
+  if (c->tlb_used_count < VMM_TLB_USED)
+    c->tlb_used[c->tlb_used_count] = (uint16_t) (user << VMM_TLB_BITS | index);
+  if (c->tlb_used_count <= VMM_TLB_USED)
+    c->tlb_used_count++;
+}
+
+/* Dirty tracking: this entry let writes pass unseen; from now on they are seen again. */
+static void
+drop (VmmVcpu *c, unsigned user, unsigned index)
+{
+  VmmTlbEntry *e = &c->tlb[user][index];
+  if (e->write != VMM_TLB_EMPTY)
+    {
+      uint8_t *flags = &c->vm->page_flags[c->tlb_phys[user][index] >> 12];
+      if (*flags & VMM_PAGE_TRACK)
+        __atomic_fetch_or (flags, VMM_PAGE_DIRTY, __ATOMIC_RELAXED);
+    }
+  e->read = e->write = VMM_TLB_EMPTY;
+}
+
+static void
+fill (VmmVcpu *c, uint32_t linear, bool user, const Walk *w)
+{
+  uint32_t page = linear & PAGE;
+  unsigned index = linear >> 12 & (VMM_TLB_SIZE - 1);
+  VmmTlbEntry *e = &c->tlb[user][index];
+  uintptr_t reads = c->vm->read_map[view (c)][w->page >> 12];
+  uintptr_t writes = c->vm->write_map[view (c)][w->page >> 12];
+  uint8_t flags = c->vm->page_flags[w->page >> 12];
+  bool plain = reads > VMM_PHYS_IGNORE && !vmm_apic_hit (c, w->page) && !watched_page (c, page);
+  bool writable = plain && writes == reads && w->dirty && allowed (c, w, true, user)
+                  && !(flags & VMM_PAGE_CODE)
+                  && (flags & (VMM_PAGE_TRACK | VMM_PAGE_DIRTY)) != VMM_PAGE_TRACK;
+  if (!plain)
+    {
+      /* The slot may hold an older translation of this very page. */
+      if (e->read == page || e->write == page)
+        e->read = e->write = VMM_TLB_EMPTY;
+      return;
+    }
+  c->stat.tlb_fills++;
+  if (e->write != VMM_TLB_EMPTY && e->write != page)
+    drop (c, user, index);
+  if (e->read == VMM_TLB_EMPTY)
+    remember (c, user, index);
+  e->read = page;
+  e->write = writable ? page : VMM_TLB_EMPTY;
+  e->delta = reads - page;
+  c->tlb_phys[user][index] = w->page;
+  c->tlb_flags[user][index] = w->flags;
+  if (w->flags & VMM_TLB_LARGE)
+    c->tlb_large[linear >> 25] |= (uint8_t) (1u << (linear >> 22 & 7));
+}
+
+void
+vmm_tlb_flush (VmmVcpu *c, bool global_too)
+{
+  uint32_t kept = 0;
+  c->stat.tlb_flushes++;
+  if (global_too)
+    memset (c->tlb_large, 0, sizeof c->tlb_large);
+  if (c->tlb_used_count > VMM_TLB_USED)
+    {
+      for (unsigned user = 0; user < 2; user++)
+        for (unsigned i = 0; i < VMM_TLB_SIZE; i++)
+          drop (c, user, i);
+      c->tlb_used_count = 0;
+      return;
+    }
+  for (uint32_t i = 0; i < c->tlb_used_count; i++)
+    {
+      unsigned user = c->tlb_used[i] >> VMM_TLB_BITS, index = c->tlb_used[i] & (VMM_TLB_SIZE - 1);
+      if (!global_too && (c->tlb_flags[user][index] & VMM_TLB_GLOBAL))
+        c->tlb_used[kept++] = c->tlb_used[i];
+      else
+        drop (c, user, index);
+    }
+  c->tlb_used_count = kept;
+}
+
+void
+vmm_tlb_flush_page (VmmVcpu *c, uint32_t linear)
+{
+  uint32_t page = linear & PAGE, large = c->cr4 & CR4_PAE ? 0xffe00000u : 0xffc00000u;
+  unsigned index = page >> 12 & (VMM_TLB_SIZE - 1);
+  for (unsigned user = 0; user < 2; user++)
+    if (c->tlb[user][index].read == page || c->tlb[user][index].write == page)
+      drop (c, user, index);
+  if (!(c->tlb_large[linear >> 25] & 1u << (linear >> 22 & 7)))
+    return;
+  /* All the small entries made from one large page go together. */
+  for (unsigned user = 0; user < 2; user++)
+    for (unsigned i = 0; i < VMM_TLB_SIZE; i++)
+      {
+        const VmmTlbEntry *e = &c->tlb[user][i];
+        if ((c->tlb_flags[user][i] & VMM_TLB_LARGE) && e->read != VMM_TLB_EMPTY
+            && !((e->read ^ page) & large))
+          drop (c, user, i);
+      }
+  if (!(c->cr4 & CR4_PAE))
+    c->tlb_large[linear >> 25] &= (uint8_t) ~(1u << (linear >> 22 & 7));
+}
+
+void
+vmm_tlb_protect (VmmVcpu *c, uint32_t page_address)
+{
+  page_address &= PAGE;
+  for (unsigned user = 0; user < 2; user++)
+    for (unsigned i = 0; i < VMM_TLB_SIZE; i++)
+      if (c->tlb_phys[user][i] == page_address)
+        c->tlb[user][i].write = VMM_TLB_EMPTY;
+}
+
+void
+vmm_watchpoints_changed (VmmVcpu *c)
+{
+  c->code_breakpoints = false;
+  for (unsigned i = 0; i < 4; i++)
+    if ((c->dr[7] >> i * 2 & 3) && (c->dr[7] >> (16 + i * 4) & 3) == 0)
+      c->code_breakpoints = true;
+  vmm_tlb_flush (c, true);
+  c->stop_block = true;
+}
+
+/* ---- Linear accesses ---- */
+
+/* Physical address, after the checks of an access; the TLB knows it afterwards if it may. */
+static uint32_t
+translate (VmmVcpu *c, uint32_t linear, bool write, bool user)
+{
+  const VmmTlbEntry *e = &c->tlb[user][linear >> 12 & (VMM_TLB_SIZE - 1)];
+  if ((write ? e->write : e->read) == (linear & PAGE))
+    return c->tlb_phys[user][linear >> 12 & (VMM_TLB_SIZE - 1)] | (linear & 0xfff);
+  Walk w;
+  walk (c, linear, write, user, &w);
+  fill (c, linear, user, &w);
+  return w.page | (linear & 0xfff);
+}
+
+/* Data breakpoints on [linear, linear + size). */
+static void
+watch (VmmVcpu *c, uint32_t linear, unsigned size, bool write)
+{
+  if (VMM_LIKELY (!(c->dr[7] & 0xff)))
+    return;
+  uint32_t last = linear + size - 1;
+  for (unsigned i = 0; i < 4; i++)
+    {
+      unsigned kind = c->dr[7] >> (16 + i * 4) & 3, length = c->dr[7] >> (18 + i * 4) & 3;
+      if (!(c->dr[7] >> i * 2 & 3) || !(kind == 3 || (kind == 1 && write)))
+        continue;
+      uint32_t first = c->dr[i] & ~length, end = first | length;
+      if (linear <= end && last >= first)
+        c->debug_hits |= 1u << i;
+    }
+}
+
+uint64_t
+vmm_read_slow (VmmVcpu *c, uint32_t linear, unsigned size, bool user)
+{
+  unsigned room = 4096 - (linear & 0xfff);
+  c->stat.slow_reads++;
+  if (VMM_LIKELY (size <= room))
+    {
+      uint32_t address = translate (c, linear, false, user);
+      watch (c, linear, size, false);
+      return load (c, address, size);
+    }
+  uint32_t first = translate (c, linear, false, user);
+  uint32_t second = translate (c, linear + room, false, user);
+  watch (c, linear, size, false);
+  uint64_t v = load (c, first, room);
+  return v | load (c, second, size - room) << room * 8;
+}
+
+void
+vmm_write_slow (VmmVcpu *c, uint32_t linear, uint64_t value, unsigned size, bool user)
+{
+  unsigned room = 4096 - (linear & 0xfff);
+  c->stat.slow_writes++;
+  if (VMM_LIKELY (size <= room))
+    {
+      uint32_t address = translate (c, linear, true, user);
+      watch (c, linear, size, true);
+      store (c, address, value, size);
+      return;
+    }
+  uint32_t first = translate (c, linear, true, user);
+  uint32_t second = translate (c, linear + room, true, user);
+  watch (c, linear, size, true);
+  store (c, first, value, room);
+  store (c, second, value >> room * 8, size - room);
+}
+
+static void
+probe (VmmVcpu *c, uint32_t linear, unsigned size, bool write, bool user)
+{
+  uint32_t last = linear + size - 1;
+  translate (c, linear, write, user);
+  if ((linear ^ last) & PAGE)
+    translate (c, last, write, user);
+}
+
+void
+vmm_probe_write (VmmVcpu *c, uint32_t linear, unsigned size, bool user)
+{
+  probe (c, linear, size, true, user);
+}
+
+void
+vmm_probe_read (VmmVcpu *c, uint32_t linear, unsigned size, bool user)
+{
+  probe (c, linear, size, false, user);
+}
+
+/* How much of `size` bytes at `linear` one step may do: to the page's end; 4, 2 or 1 if it has to go
+   the slow way. */
+static unsigned
+step_size (uint32_t linear, unsigned size, bool plain)
+{
+  unsigned room = 4096 - (linear & 0xfff), n = size < room ? size : room;
+  return plain ? n : n >= 4 ? 4 : n >= 2 ? 2 : 1;
+}
+
+void
+vmm_read_bytes (VmmVcpu *c, uint32_t linear, void *to, unsigned size, bool user)
+{
+  uint8_t *p = to;
+  vmm_probe_read (c, linear, size, user);
+  while (size)
+    {
+      const uint8_t *host = vmm_host_for_read (c, linear, user);
+      unsigned n = step_size (linear, size, host != NULL);
+      if (host)
+        memcpy (p, host, n);
+      else
+        {
+          uint64_t v = vmm_read_slow (c, linear, n, user);
+          memcpy (p, &v, n);
+        }
+      p += n, linear += n, size -= n;
+    }
+}
+
+void
+vmm_write_bytes (VmmVcpu *c, uint32_t linear, const void *from, unsigned size, bool user)
+{
+  const uint8_t *p = from;
+  vmm_probe_write (c, linear, size, user);
+  while (size)
+    {
+      uint8_t *host = vmm_host_for_write (c, linear, user);
+      unsigned n = step_size (linear, size, host != NULL);
+      if (host)
+        memcpy (host, p, n);
+      else
+        {
+          uint64_t v = 0;
+          memcpy (&v, p, n);
+          vmm_write_slow (c, linear, v, n, user);
+        }
+      p += n, linear += n, size -= n;
+    }
+}
+
+uint32_t
+vmm_rmw_slow (VmmVcpu *c, uint32_t linear, unsigned size, VmmRmw *rmw)
+{
+  unsigned room = 4096 - (linear & 0xfff);
+  rmw->host = NULL;
+  rmw->linear = linear;
+  c->stat.slow_reads++;
+  uint32_t first = translate (c, linear, true, c->user);
+  if (VMM_LIKELY (size <= room))
+    {
+      const VmmTlbEntry *e = &c->tlb[c->user][linear >> 12 & (VMM_TLB_SIZE - 1)];
+      if (e->write == (linear & PAGE))
+        rmw->host = (uint8_t *) (e->delta + linear);
+      watch (c, linear, size, true);
+      return (uint32_t) load (c, first, size);
+    }
+  uint32_t second = translate (c, linear + room, true, c->user);
+  watch (c, linear, size, true);
+  uint32_t v = (uint32_t) load (c, first, room);
+  return v | (uint32_t) load (c, second, size - room) << room * 8;
+}
+
+uint32_t
+vmm_fetch_address (VmmVcpu *c, uint32_t linear, const uint8_t **host)
+{
+  uint32_t address = translate (c, linear, false, c->user);
+  uintptr_t word = c->vm->read_map[view (c)][address >> 12];
+  bool plain = word > VMM_PHYS_IGNORE && !vmm_apic_hit (c, address);
+  *host = plain ? (const uint8_t *) word + (address & 0xfff) : NULL;
+  return address;
+}
+
+uint8_t *
+vmm_host_for_read (VmmVcpu *c, uint32_t linear, bool user)
+{
+  const VmmTlbEntry *e = &c->tlb[user][linear >> 12 & (VMM_TLB_SIZE - 1)];
+  if (e->read != (linear & PAGE))
+    translate (c, linear, false, user);
+  return e->read == (linear & PAGE) ? (uint8_t *) (e->delta + linear) : NULL;
+}
+
+uint8_t *
+vmm_host_for_write (VmmVcpu *c, uint32_t linear, bool user)
+{
+  const VmmTlbEntry *e = &c->tlb[user][linear >> 12 & (VMM_TLB_SIZE - 1)];
+  if (e->write != (linear & PAGE))
+    translate (c, linear, true, user);
+  return e->write == (linear & PAGE) ? (uint8_t *) (e->delta + linear) : NULL;
+}

@@ -113,11 +113,12 @@ check_link (Check *c, const TnConfigDevice *d, const TnProperty *p, TnConfigValu
 
 /* ---- Files ---- */
 
-/* Devices and disks read what they name; character back ends may make it. */
+/* What a device or disk requires is read; the rest may be made. */
 static bool
-check_file (Check *c, const TnConfigDevice *d, const char *path, const TnConfigValue *v)
+check_file (Check *c, const TnConfigDevice *d, const TnProperty *p, const char *path,
+            const TnConfigValue *v)
 {
-  bool output = d->type->kind == TN_KIND_CHAR;
+  bool output = d->type->kind == TN_KIND_CHAR || !p->required;
   g_autofree char *dir = g_path_get_dirname (path);
   const char *wanted = output ? dir : path;
   struct stat st;
@@ -174,7 +175,7 @@ check_property (Check *c, const TnConfigDevice *d, const TnProperty *p, TnConfig
       if (!tn_config_value_string (v, &string, c->errors))
         break;
       path = *string ? tn_config_absolute (v->where, string) : g_strdup ("");
-      if (!*string || check_file (c, d, path, v))
+      if (!*string || check_file (c, d, p, path, v))
         return g_steal_pointer (&path);
       break;
     case TN_PROP_TYPE_END:

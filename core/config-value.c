@@ -59,8 +59,8 @@ presentable (const char *text)
   return copy;
 }
 
-static bool
-wrong (const TnConfigValue *v, GPtrArray *errors, const char *expected)
+bool
+tn_config_wrong (const TnConfigValue *v, GPtrArray *errors, const char *expected)
 {
   g_autofree char *found = presentable (v->string);
   const char *quote = v->type == TN_CONFIG_STRING || v->type == TN_CONFIG_TEXT ? "\"" : "";
@@ -113,7 +113,7 @@ tn_config_value_uint (const TnConfigValue *v, uint64_t min, uint64_t max, uint64
                 hex ? "a number from %#" G_GINT64_MODIFIER "x to %#" G_GINT64_MODIFIER "x"
                     : "a number from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT,
                 min, max);
-  return wrong (v, errors, expected);
+  return tn_config_wrong (v, errors, expected);
 }
 
 bool
@@ -133,16 +133,16 @@ tn_config_value_bool (const TnConfigValue *v, bool *result, GPtrArray *errors)
         *result = g_ascii_strcasecmp (v->string, yes[i]) == 0;
         return true;
       }
-  return wrong (v, errors, "true or false");
+  return tn_config_wrong (v, errors, "true or false");
 }
 
 bool
 tn_config_value_string (const TnConfigValue *v, const char **result, GPtrArray *errors)
 {
   if (v->type != TN_CONFIG_STRING && v->type != TN_CONFIG_TEXT)
-    return wrong (v, errors, "a string in quotes");
+    return tn_config_wrong (v, errors, "a string in quotes");
   if (!g_utf8_validate (v->string, -1, NULL))
-    return wrong (v, errors, "text in UTF-8");
+    return tn_config_wrong (v, errors, "text in UTF-8");
   *result = v->string;
   return true;
 }
@@ -164,5 +164,5 @@ tn_config_value_choice (const TnConfigValue *v, const char *const *choices, uint
   for (size_t i = 0; i < n; i++)
     g_string_append_printf (expected, "%s\"%s\"", i == 0 ? "" : i + 1 < n ? ", " : " or ",
                             choices[i]);
-  return wrong (v, errors, expected->str);
+  return tn_config_wrong (v, errors, expected->str);
 }

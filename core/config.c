@@ -129,21 +129,22 @@ value_new (const Loader *l, const config_setting_t *s)
 
 /* ---- machine ---- */
 
-static bool
+static void
 set_rtc (TnConfig *c, const TnConfigValue *v, GPtrArray *errors)
 {
-  static const char *const choices[] = { "utc", "localtime", "SECONDS", NULL };
-  uint64_t n;
-  bool negative = v->type == TN_CONFIG_TEXT && *v->string == '-';
+  bool text = v->type == TN_CONFIG_TEXT, word = text || v->type == TN_CONFIG_STRING;
+  int64_t seconds = v->integer;
+  char *end = NULL;
 
-  if (v->type == TN_CONFIG_INT && ABS (v->integer) <= G_MAXINT32)
-    c->rtc_offset = v->integer;
-  else if (v->type == TN_CONFIG_TEXT && g_ascii_isdigit (v->string[negative])
-           && g_ascii_strtoull (v->string + negative, NULL, 10) <= G_MAXINT32)
-    c->rtc_offset = g_ascii_strtoll (v->string, NULL, 10);
-  else if (tn_config_value_choice (v, choices, &n, errors) && n < 2)
-    c->rtc_local = n == 1;
-  return true;
+  if (text)
+    seconds = g_ascii_strtoll (v->string, &end, 10);
+  if (word && (strcmp (v->string, "utc") == 0 || strcmp (v->string, "localtime") == 0))
+    c->rtc_local = *v->string == 'l';
+  else if ((v->type == TN_CONFIG_INT || (text && *v->string && *end == 0))
+           && ABS (seconds) <= G_MAXINT32)
+    c->rtc_offset = seconds;
+  else
+    tn_config_wrong (v, errors, "\"utc\", \"localtime\" or a number of seconds");
 }
 
 static void
@@ -197,6 +198,11 @@ unknown_key (const Key *keys, size_t n, const char *group, const TnConfigValue *
     {
       names[i] = keys[i].name;
       g_string_append_printf (all, "%s%s", i ? ", " : "", keys[i].name);
+    }
+  if (keys == machine_keys)
+    {
+      names[n] = "cpu";
+      g_string_append (all, ", cpu");
     }
   near = tn_suggest_text (v->name, names);
   tn_config_problem (errors, v->where, "%s has no setting \"%s\"%s; it has %s", group, v->name,

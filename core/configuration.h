@@ -91,6 +91,8 @@ void tn_config_check (TnConfig *config, const TnConfigPlugins *plugins, GPtrArra
 
 void tn_config_problem (GPtrArray *errors, TnConfigWhere where, const char *format, ...)
     G_GNUC_PRINTF (3, 4);
+/* "NAME: expected ..., found ..."; returns false. */
+bool tn_config_wrong (const TnConfigValue *v, GPtrArray *errors, const char *expected);
 /* Reads a value as a number, a boolean or one of `choices`; false after reporting. */
 bool tn_config_value_uint (const TnConfigValue *v, uint64_t min, uint64_t max, uint64_t *result,
                            GPtrArray *errors);

@@ -93,8 +93,9 @@ list (TnRun *run, char **words, int n, GString *reply)
     {
       TnDevice *d = devices->pdata[i];
 
-      g_string_append_printf (reply, "%s%-12s %-12s %s", i ? "\n" : "", tn_device_name (d),
-                              tn_device_plugin (d)->name, tn_device_file (d));
+      g_string_append_printf (reply, "%s%-10s %-12s %s (%s)", i ? "\n" : "", tn_device_name (d),
+                              tn_device_plugin (d)->name, tn_device_plugin (d)->summary,
+                              tn_device_file (d));
     }
   tn_machine_unlock (run->machine);
   return EX_OK;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Edit distance (case and '_' for '-' count as no difference) with neighbour swaps ("optimal string alignment"), on words of at most 64 bytes.
+ * Edit distance (case and '_' for '-' count as no difference) with neighbour swaps ("optimal string alignment"), on words of at most 64 bytes;
+ * failing that, a name of which the word is the beginning.
  */
 #include "suggest.h"
 
@@ -58,6 +59,9 @@ nearest (const char *word, const char *const *candidates)
           best = candidates[i];
         }
     }
+  for (size_t i = 0; !best && strlen (word) > 1 && candidates[i]; i++)
+    if (g_str_has_prefix (candidates[i], word))
+      best = candidates[i];
   return best;
 }
 

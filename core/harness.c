@@ -783,6 +783,24 @@ tn_harness_dma_take (TnHarness *h, unsigned channel, size_t room)
 
 /* ---- State ---- */
 
+void
+tn_harness_key (TnHarness *h, TnKey key, bool down)
+{
+  lock (h);
+  tn_machine_send_key (h->machine, key, down);
+  unlock (h);
+}
+
+void
+tn_harness_pointer (TnHarness *h, int dx, int dy, int wheel, unsigned buttons)
+{
+  TnPointerEvent event = { .dx = dx, .dy = dy, .wheel = wheel, .buttons = buttons };
+
+  lock (h);
+  tn_machine_send_pointer (h->machine, &event);
+  unlock (h);
+}
+
 GBytes *
 tn_harness_save (TnHarness *h)
 {

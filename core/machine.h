@@ -203,6 +203,11 @@ void tn_module_unref (TnModule *module);
 const TnPlugin *tn_module_plugin (const TnModule *module); /* complete, zero-extended copy */
 const char *tn_module_path (const TnModule *module);
 
+/* ---- User's input (input.h), to all devices that watch it; returns whether any does ---- */
+
+bool tn_machine_send_key (TnMachine *m, TnKey key, bool down);
+bool tn_machine_send_pointer (TnMachine *m, const TnPointerEvent *event);
+
 /* ---- Block requests ---- */
 
 /* Waits until no request is in flight, delivering completions. */

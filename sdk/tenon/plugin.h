@@ -137,7 +137,7 @@ struct TnField {
 #define TN_FIELD(T, m, version)                                                                    \
   { .name = #m, .type = TN_FIELD_TYPE_OF_ (((T *) 0)->m), .since = version,                        \
     .offset = offsetof (T, m), .size = TN_FIELD_ELEMENT_ (((T *) 0)->m),                           \
-    .count = sizeof (((T *) 0)->m) / TN_FIELD_ELEMENT_ (((T *) 0)->m) }
+    .count = sizeof (((T *) 0)->m) / (TN_FIELD_ELEMENT_ (((T *) 0)->m)) }
 /* An absolute virtual time (int64_t, ns). */
 #define TN_FIELD_TIME(T, m, version)                                                               \
   { .name = #m, .type = TN_FIELD_TYPE_TIME, .since = version, .offset = offsetof (T, m),           \

@@ -192,7 +192,7 @@ vmm_vcpu_kick (VmmVcpu *c)
 uint64_t
 vmm_vcpu_instructions (const VmmVcpu *c)
 {
-  return c->instructions;
+  return vmm_retired (c);
 }
 
 bool

@@ -324,6 +324,8 @@ void vmm_log (VmmVcpu *c, int level, const char *format, ...) __attribute__ ((fo
    - sets c->step from EFLAGS.TF before an instruction; after it, if c->step or c->debug_hits and no
      MOV SS shadow: vmm_debug_trap (); clears EFLAGS.RF after an instruction other than IRET. */
 _Noreturn void vmm_run (VmmVcpu *c);
+/* c->instructions together with those of the running block: exact in the middle of an instruction. */
+uint64_t vmm_retired (const VmmVcpu *c);
 
 /* ---- memory.c ---- */
 

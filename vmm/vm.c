@@ -279,12 +279,14 @@ vmm_vm_write (VmmVm *vm, uint32_t address, const void *buffer, uint32_t size)
       uint32_t at = address + done, room = VMM_PAGE_SIZE - at % VMM_PAGE_SIZE;
       uint32_t n = size - done < room ? size - done : room;
       uintptr_t host = vm->write_map[VMM_VIEW_NORMAL][at / VMM_PAGE_SIZE];
-      uint8_t flags = vm->page_flags[at / VMM_PAGE_SIZE];
       if (host == VMM_PHYS_MMIO)
         break;
       if (host != VMM_PHYS_IGNORE)
         {
           memcpy ((uint8_t *) host + at % VMM_PAGE_SIZE, (const uint8_t *) buffer + done, n);
+          /* The decoder sets VMM_PAGE_CODE before it reads the page, we write before we look. */
+          atomic_thread_fence (memory_order_seq_cst);
+          uint8_t flags = vm->page_flags[at / VMM_PAGE_SIZE];
           if (flags & VMM_PAGE_TRACK)
             __atomic_fetch_or (&vm->page_flags[at / VMM_PAGE_SIZE], VMM_PAGE_DIRTY,
                                __ATOMIC_RELAXED);

@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The cache of decoded blocks: decoding, look-up, self-modifying code.
+ *
+ * Life of a block: vmm_block_find () translates CS:EIP, finds the block by its physical address or
+ * decodes it, and notes it in `recent`.  The pages it was read from get VMM_PAGE_CODE, and no TLB entry
+ * lets writes to them pass: they come to vmm_blocks_written ().  Each such page knows which of its 64
+ * lines of 64 bytes hold code, so that data beside code costs one test; blocks whose very bytes are
+ * overwritten are dropped: unlinked and marked dead, their memory is reclaimed when the arena is full
+ * and everything goes.  A block that drops itself is left after the instruction that did it
+ * (c->stop_block).
+ *
+ * Writes by devices may come from any thread: they are queued and done at the next boundary.
+ *
+ * Code on pages that are not plain memory (an option ROM behind MMIO, all ones) is not cached; nor are
+ * blocks that end early because of the segment's limit.
+ */
+#include "block.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define ARENA (32u << 20)
+#define FRAMES (1u << 20)
+#define BLOCK_MAX (sizeof (VmmBlock) + VMM_BLOCK_INSNS * sizeof (VmmInsn))
+
+typedef struct CodeLink CodeLink;
+struct CodeLink {
+  CodeLink *next;
+  VmmBlock *block;
+};
+
+struct VmmCodePage {
+  VmmCodePage *next; /* of used_pages */
+  uint32_t frame;
+  uint64_t lines; /* which lines of 64 bytes hold code */
+  CodeLink *links;
+};
+
+/* ---- Life ---- */
+
+static void *
+reserve (size_t size)
+{
+  void *p = mmap (NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                  -1, 0);
+  return p == MAP_FAILED ? NULL : p;
+}
+
+VmmBlockCache *
+vmm_blocks_new (VmmVcpu *c)
+{
+  VmmBlockCache *bc = calloc (1, sizeof *bc);
+  if (!bc)
+    return NULL;
+  bc->arena = reserve (ARENA);
+  bc->pages = reserve (FRAMES * sizeof *bc->pages);
+  bc->scratch = malloc (BLOCK_MAX);
+  bc->generation = 1;
+  atomic_flag_clear (&bc->queue_lock);
+  if (bc->arena && bc->pages && bc->scratch)
+    return bc;
+  vmm_blocks_free (bc);
+  return NULL;
+}
+
+void
+vmm_blocks_free (VmmBlockCache *bc)
+{
+  if (!bc)
+    return;
+  if (bc->arena)
+    munmap (bc->arena, ARENA);
+  if (bc->pages)
+    munmap (bc->pages, FRAMES * sizeof *bc->pages);
+  free (bc->scratch);
+  free (bc);
+}
+
+void
+vmm_blocks_remapped (VmmVcpu *c)
+{
+  VmmBlockCache *bc = c->blocks;
+  bc->generation = (bc->generation + 1) & 0xffffff;
+  if (bc->generation == 0)
+    {
+      memset (bc->recent, 0, sizeof bc->recent);
+      bc->generation = 1;
+    }
+  bc->resync = true;
+}
+
+static void
+clear_code_flag (VmmVcpu *c, uint32_t frame)
+{
+  /* Other processors may have decoded code of it; then it stays, to no harm. */
+  if (c->vm->vcpus == 1)
+    __atomic_fetch_and (&c->vm->page_flags[frame], (uint8_t) ~VMM_PAGE_CODE, __ATOMIC_SEQ_CST);
+}
+
+void
+vmm_blocks_flush (VmmVcpu *c)
+{
+  VmmBlockCache *bc = c->blocks;
+  memset (bc->hash, 0, sizeof bc->hash);
+  for (VmmCodePage *page = bc->used_pages; page; page = page->next)
+    {
+      bc->pages[page->frame] = NULL;
+      clear_code_flag (c, page->frame);
+    }
+  bc->used_pages = NULL;
+  bc->arena_reset = true;
+  c->stop_block = true;
+  vmm_blocks_remapped (c);
+}
+
+/* ---- Look-up ---- */
+
+static inline VmmBlock **
+bucket (VmmBlockCache *bc, uint32_t address, uint32_t key)
+{
+  uint32_t h = (address ^ key << 20) * 0x9e3779b1u;
+  return &bc->hash[h >> (32 - VMM_BLOCK_HASH_BITS)];
+}
+
+static void *
+allocate (VmmBlockCache *bc, size_t size)
+{
+  void *p = bc->arena + bc->arena_used;
+  bc->arena_used += (size + 15) & ~(size_t) 15;
+  return p;
+}
+
+/* Room for a block, its links and pages, or everything is dropped.  No block is running. */
+static void
+make_room (VmmVcpu *c)
+{
+  VmmBlockCache *bc = c->blocks;
+  size_t wanted = BLOCK_MAX + 2 * (sizeof (CodeLink) + sizeof (VmmCodePage)) + 128;
+  if (bc->arena_used + wanted > ARENA)
+    vmm_blocks_flush (c);
+  if (bc->arena_reset)
+    {
+      bc->arena_used = 0;
+      bc->arena_reset = false;
+    }
+}
+
+/* From now on writes to the page are seen. */
+static VmmCodePage *
+code_page (VmmVcpu *c, uint32_t address)
+{
+  VmmBlockCache *bc = c->blocks;
+  uint32_t frame = address >> 12;
+  VmmCodePage *page = bc->pages[frame];
+  if (!page)
+    {
+      page = allocate (bc, sizeof *page);
+      *page = (VmmCodePage) { .next = bc->used_pages, .frame = frame };
+      bc->used_pages = bc->pages[frame] = page;
+    }
+  if (!(c->vm->page_flags[frame] & VMM_PAGE_CODE))
+    {
+      __atomic_fetch_or (&c->vm->page_flags[frame], VMM_PAGE_CODE, __ATOMIC_SEQ_CST);
+      for (unsigned i = 0; i < c->vm->vcpus; i++)
+        if (c->vm->vcpu[i])
+          vmm_tlb_protect (c->vm->vcpu[i], frame << 12);
+    }
+  return page;
+}
+
+/* Lines first..last, numbers of bytes within the page. */
+static uint64_t
+line_mask (uint32_t first, uint32_t last)
+{
+  uint64_t up = ~0ull << (first >> 6), down = ~0ull >> (63 - (last >> 6));
+  return up & down;
+}
+
+static void
+link_block (VmmVcpu *c, VmmBlock *b)
+{
+  VmmBlockCache *bc = c->blocks;
+  VmmBlock **chain = bucket (bc, b->address, b->key);
+  b->next = *chain;
+  *chain = b;
+  uint32_t at = b->address & 0xfff;
+  uint32_t here = b->second == VMM_BLOCK_NO_PAGE ? b->size : 4096 - at;
+  for (int part = 0; part < (b->second == VMM_BLOCK_NO_PAGE ? 1 : 2); part++)
+    {
+      VmmCodePage *page = bc->pages[(part ? b->second : b->address) >> 12];
+      CodeLink *link = allocate (bc, sizeof *link);
+      *link = (CodeLink) { page->links, b };
+      page->links = link;
+      page->lines |= part ? line_mask (0, b->size - here - 1) : line_mask (at, at + here - 1);
+    }
+}
+
+/* ---- Decoding ---- */
+
+/* Raises only for an instruction that is really reached: the first of its block. */
+static int
+decode_first (VmmVcpu *c, const uint8_t *bytes, uint32_t room, VmmBlock *b, unsigned *decoded)
+{
+  int n = vmm_decode (bytes, room, b->key, b->insns, decoded);
+  if (n < 0)
+    vmm_gp0 (c);
+  return n;
+}
+
+static void
+decode_rest (const uint8_t *bytes, uint32_t room, VmmBlock *b, unsigned decoded)
+{
+  unsigned most = b->key & VMM_KEY_SINGLE ? 1 : VMM_BLOCK_INSNS;
+  while (!(decoded & VMM_DECODED_END) && b->count < most)
+    {
+      int n = vmm_decode (bytes + b->size, room - b->size, b->key, &b->insns[b->count], &decoded);
+      if (n <= 0)
+        {
+          decoded = 0;
+          break;
+        }
+      b->size += (uint32_t) n;
+      b->count++;
+    }
+  b->last = &b->insns[b->count - 1];
+  b->sync = decoded & VMM_DECODED_SYNC;
+}
+
+static void
+begin_block (VmmBlock *b, uint32_t address, uint32_t key)
+{
+  b->address = address;
+  b->second = VMM_BLOCK_NO_PAGE;
+  b->key = (uint8_t) key;
+  b->count = 1;
+}
+
+/* The rest of an instruction's bytes from the next page: one block of one instruction.  Returns
+   whether it may be cached. */
+static bool
+decode_across (VmmVcpu *c, uint32_t linear, const uint8_t *bytes, uint32_t here, VmmBlock *b)
+{
+  const uint8_t *host;
+  uint8_t both[16];
+  unsigned decoded = 0;
+  uint64_t limit = c->blocks->code_end - c->eip;
+  memcpy (both, bytes, here);
+  b->second = vmm_fetch_address (c, (linear & ~0xfffu) + 4096, &host);
+  if (host)
+    code_page (c, b->second);
+  int n = 0;
+  for (uint32_t room = here + 1; n == 0; room++)
+    {
+      uint32_t at = room - 1 - here;
+      if (room > limit || room > sizeof both)
+        vmm_gp0 (c);
+      both[room - 1] = host ? host[at] : (uint8_t) vmm_phys_read (c, b->second + at, 1);
+      n = decode_first (c, both, room, b, &decoded);
+    }
+  b->size = (uint32_t) n;
+  b->last = b->insns;
+  b->sync = decoded & VMM_DECODED_SYNC;
+  return host != NULL;
+}
+
+/* Code that is read through exits: byte by byte, as many as the instruction has. */
+static const VmmBlock *
+decode_device (VmmVcpu *c, uint32_t linear, uint32_t address)
+{
+  VmmBlock *b = c->blocks->scratch;
+  uint8_t bytes[16];
+  unsigned decoded;
+  uint64_t limit = c->blocks->code_end - c->eip;
+  begin_block (b, address, c->blocks->key);
+  int n = 0;
+  for (uint32_t room = 1; n == 0; room++)
+    {
+      const uint8_t *host;
+      if (room > limit || room > sizeof bytes)
+        vmm_gp0 (c);
+      if (room > 1 && ((linear + room - 1) & 0xfff) == 0)
+        address = vmm_fetch_address (c, linear + room - 1, &host) - (room - 1);
+      bytes[room - 1] = (uint8_t) vmm_phys_read (c, address + room - 1, 1);
+      n = decode_first (c, bytes, room, b, &decoded);
+    }
+  b->size = (uint32_t) n;
+  b->last = b->insns;
+  b->sync = true;
+  return b;
+}
+
+/* Into the scratch block; whether it may be cached. */
+static bool
+decode_block (VmmVcpu *c, uint32_t linear, uint32_t address, const uint8_t *host)
+{
+  VmmBlock *b = c->blocks->scratch;
+  uint32_t in_page = 4096 - (address & 0xfff);
+  uint64_t in_limit = c->blocks->code_end - c->eip;
+  uint32_t room = in_limit < in_page ? (uint32_t) in_limit : in_page;
+  unsigned decoded;
+  code_page (c, address);
+  begin_block (b, address, c->blocks->key);
+  c->stat.blocks_decoded++;
+  int n = decode_first (c, host, room, b, &decoded);
+  if (n == 0 && room == in_limit)
+    vmm_gp0 (c);
+  if (n == 0)
+    return decode_across (c, linear, host, room, b);
+  b->size = (uint32_t) n;
+  decode_rest (host, room, b, decoded);
+  return true;
+}
+
+/* The scratch block becomes a cached one. */
+static VmmBlock *
+keep_block (VmmVcpu *c)
+{
+  const VmmBlock *from = c->blocks->scratch;
+  size_t size = sizeof *from + from->count * sizeof (VmmInsn);
+  VmmBlock *b = allocate (c->blocks, size);
+  memcpy (b, from, size);
+  b->last = &b->insns[b->count - 1];
+  link_block (c, b);
+  return b;
+}
+
+static bool
+same_second (VmmVcpu *c, const VmmBlock *b, uint32_t linear)
+{
+  const uint8_t *host;
+  return b->second == VMM_BLOCK_NO_PAGE
+         || vmm_fetch_address (c, (linear & ~0xfffu) + 4096, &host) == b->second;
+}
+
+const VmmBlock *
+vmm_block_find (VmmVcpu *c)
+{
+  VmmBlockCache *bc = c->blocks;
+  uint32_t linear = c->seg[VMM_CS].base + c->eip;
+  const uint8_t *host;
+  if (c->eip >= bc->code_end)
+    vmm_gp0 (c);
+  uint32_t address = vmm_fetch_address (c, linear, &host);
+  if (!host)
+    return decode_device (c, linear, address);
+  VmmBlock *b = *bucket (bc, address, bc->key);
+  while (b && !(b->address == address && b->key == bc->key && same_second (c, b, linear)))
+    b = b->next;
+  bool known = b != NULL;
+  if (!known || (uint64_t) c->eip + b->size > bc->code_end)
+    {
+      make_room (c);
+      /* A block that the segment's limit cuts short this time is not kept beside the longer one. */
+      if (!decode_block (c, linear, address, host) || known)
+        return bc->scratch;
+      b = keep_block (c);
+    }
+  bc->recent[linear & ((1u << VMM_RECENT_BITS) - 1)]
+      = (VmmRecent) { (uint64_t) bc->context << 32 | linear, b };
+  return b;
+}
+
+uint32_t
+vmm_block_position (const VmmVcpu *c)
+{
+  const VmmBlock *b = c->blocks->running;
+  uint32_t eip = c->blocks->running_eip, n = 0;
+  if (!b)
+    return 0;
+  while (eip != c->eip && n + 1u < b->count)
+    eip += b->insns[n++].length;
+  return n;
+}
+
+/* ---- Self-modifying code ---- */
+
+static bool
+overlaps (const VmmBlock *b, uint32_t frame, uint32_t first, uint32_t last)
+{
+  uint32_t at = b->address & 0xfff, end = at + b->size - 1;
+  if (b->second == VMM_BLOCK_NO_PAGE)
+    return first <= end && last >= at;
+  if (b->address >> 12 == frame && last >= at)
+    return true;
+  return b->second >> 12 == frame && first <= end - 4096;
+}
+
+static void
+unlink_from_page (VmmBlockCache *bc, uint32_t frame, const VmmBlock *b)
+{
+  VmmCodePage *page = bc->pages[frame];
+  for (CodeLink **link = &page->links; *link; link = &(*link)->next)
+    if ((*link)->block == b)
+      {
+        *link = (*link)->next;
+        break;
+      }
+}
+
+static void
+drop_block (VmmVcpu *c, VmmBlock *b)
+{
+  VmmBlockCache *bc = c->blocks;
+  for (VmmBlock **link = bucket (bc, b->address, b->key); *link; link = &(*link)->next)
+    if (*link == b)
+      {
+        *link = b->next;
+        break;
+      }
+  unlink_from_page (bc, b->address >> 12, b);
+  if (b->second != VMM_BLOCK_NO_PAGE)
+    unlink_from_page (bc, b->second >> 12, b);
+  b->size = VMM_BLOCK_DEAD;
+  c->stat.blocks_invalidated++;
+  c->stop_block = true;
+}
+
+static void
+recompute_lines (VmmCodePage *page)
+{
+  page->lines = 0;
+  for (const CodeLink *link = page->links; link; link = link->next)
+    {
+      const VmmBlock *b = link->block;
+      uint32_t at = b->address & 0xfff, end = at + b->size - 1;
+      if (b->address >> 12 == page->frame)
+        page->lines |= line_mask (at, end < 4096 ? end : 4095);
+      if (b->second != VMM_BLOCK_NO_PAGE && b->second >> 12 == page->frame)
+        page->lines |= line_mask (0, end - 4096);
+    }
+}
+
+/* Bytes first..last of one page. */
+static void
+written (VmmVcpu *c, uint32_t frame, uint32_t first, uint32_t last)
+{
+  VmmCodePage *page = c->blocks->pages[frame];
+  bool dropped = false;
+  if (!page || !(page->lines & line_mask (first, last)))
+    return;
+  for (CodeLink *link = page->links, *next; link; link = next)
+    {
+      next = link->next;
+      if (overlaps (link->block, frame, first, last))
+        {
+          /* Dropping unlinks this link alone, or, of a block on two pages, one of each. */
+          drop_block (c, link->block);
+          dropped = true;
+        }
+    }
+  if (dropped)
+    recompute_lines (page);
+  if (!page->links)
+    clear_code_flag (c, frame);
+}
+
+void
+vmm_blocks_written (VmmVcpu *c, uint32_t address, unsigned size)
+{
+  while (size != 0)
+    {
+      uint32_t first = address & 0xfff, n = size < 4096 - first ? size : 4096 - first;
+      written (c, address >> 12, first, first + n - 1);
+      address += n;
+      size -= n;
+    }
+}
+
+/* ---- From other threads ---- */
+
+static void
+lock_queue (VmmBlockCache *bc)
+{
+  while (atomic_flag_test_and_set_explicit (&bc->queue_lock, memory_order_acquire))
+    __builtin_ia32_pause ();
+}
+
+static void
+unlock_queue (VmmBlockCache *bc)
+{
+  atomic_flag_clear_explicit (&bc->queue_lock, memory_order_release);
+}
+
+void
+vmm_blocks_written_async (VmmVcpu *c, uint32_t address, unsigned size)
+{
+  VmmBlockCache *bc = c->blocks;
+  lock_queue (bc);
+  if (bc->queued < VMM_BLOCK_QUEUE)
+    {
+      bc->queue[bc->queued].address = address;
+      bc->queue[bc->queued].size = size;
+    }
+  if (bc->queued <= VMM_BLOCK_QUEUE)
+    bc->queued++;
+  unlock_queue (bc);
+  atomic_fetch_or (&c->attention, ATT_CODE);
+}
+
+void
+vmm_blocks_attend (VmmVcpu *c)
+{
+  VmmBlockCache *bc = c->blocks;
+  atomic_fetch_and (&c->attention, ~ATT_CODE);
+  lock_queue (bc);
+  if (bc->queued > VMM_BLOCK_QUEUE)
+    vmm_blocks_flush (c);
+  else
+    for (unsigned i = 0; i < bc->queued; i++)
+      vmm_blocks_written (c, bc->queue[i].address, bc->queue[i].size);
+  bc->queued = 0;
+  unlock_queue (bc);
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The loop that runs guest code.
+ *
+ *   boundary ()       attention, end of the time slice, then what the next instruction depends on
+ *   run_block ()      a whole decoded block; between its instructions only stop_block is looked at
+ *   step ()           one instruction, with single-step traps, breakpoints and interrupt shadows
+ *   fault ()          after vmm_raise ()
+ *
+ * c->instructions is brought up to date at the end of a block; in between, and at faults, the position
+ * in the running block is found from c->eip (vmm_retired ()).  A delivered fault counts as one, so that
+ * a guest whose handlers fault for ever uses its slice up.
+ */
+#include "block.h"
+
+#define MODE_TRAPS (FL_TF | FL_RF)
+
+uint64_t
+vmm_retired (const VmmVcpu *c)
+{
+  return c->instructions + vmm_block_position (c);
+}
+
+/* ---- Boundaries ---- */
+
+static inline bool
+is_flat (const VmmSegment *s)
+{
+  return s->base == 0 && s->low == 0 && s->high == 0xffffffffu
+         && s->can == (VMM_CAN_READ | VMM_CAN_WRITE);
+}
+
+static uint32_t
+current_key (const VmmVcpu *c, bool single)
+{
+  uint32_t key = (c->code32 ? VMM_KEY_CODE32 : 0) | (c->stack32 ? VMM_KEY_STACK32 : 0)
+                 | (c->smm ? VMM_KEY_SMM : 0) | (single ? VMM_KEY_SINGLE : 0);
+  if (is_flat (&c->seg[VMM_DS]) && is_flat (&c->seg[VMM_SS]) && is_flat (&c->seg[VMM_ES])
+      && !vmm_ac_on (c))
+    key |= VMM_KEY_FLAT;
+  return key;
+}
+
+/* What the next instruction is executed under.  After whatever may have changed it. */
+static void
+resync (VmmVcpu *c)
+{
+  VmmBlockCache *bc = c->blocks;
+  uint32_t limit = c->seg[VMM_CS].limit;
+  bc->single = (c->eflags & MODE_TRAPS) || c->inhibit || c->debug_hits || (c->dr[7] & 0xff);
+  if (bc->flushes != c->stat.tlb_flushes)
+    {
+      bc->flushes = c->stat.tlb_flushes;
+      vmm_blocks_remapped (c);
+    }
+  bc->key = current_key (c, bc->single);
+  bc->context = bc->generation << 8 | bc->key | (c->user ? VMM_KEY_USER : 0);
+  bc->code_end = (uint64_t) (c->code32 || limit < 0xffff ? limit : 0xffff) + 1;
+  bc->resync = false;
+  c->branched = false; /* deliveries between instructions set it too */
+}
+
+static void
+boundary (VmmVcpu *c)
+{
+  uint32_t attention = atomic_load_explicit (&c->attention, memory_order_relaxed);
+  if (attention)
+    vmm_attend (c);
+  if (c->instructions >= c->slice_end)
+    vmm_leave (c, VMM_EXIT_TIME_SLICE);
+  c->stop_block = false;
+  resync (c);
+}
+
+/* ---- One instruction at a time ---- */
+
+static void
+code_breakpoint (VmmVcpu *c)
+{
+  uint32_t hits = vmm_code_breakpoint (c, c->seg[VMM_CS].base + c->eip);
+  if (hits == 0)
+    return;
+  c->dr[6] |= hits;
+  vmm_raise (c, EX_DB);
+}
+
+/* RF lasts until the instruction is done: a repeated one may take several rounds. */
+static inline bool
+goes_round (const VmmVcpu *c, const VmmInsn *i, uint32_t eip)
+{
+  return (i->flags & (VMM_INSN_REP | VMM_INSN_REPNE)) && c->branched && c->eip == eip;
+}
+
+static void
+step (VmmVcpu *c)
+{
+  VmmBlockCache *bc = c->blocks;
+  if (c->code_breakpoints && !(c->eflags & FL_RF) && !(c->inhibit & VMM_INHIBIT_SS))
+    code_breakpoint (c);
+  const VmmInsn *i = vmm_block_next (c)->last;
+  uint32_t eip = c->eip, rf = c->eflags & FL_RF;
+  c->inhibit = 0;
+  c->step = c->eflags & FL_TF;
+  c->eflags &= ~FL_RF;
+  bc->resync = true;
+  i->handler (c, i);
+  if (goes_round (c, i, eip))
+    c->eflags |= rf;
+  if (!c->branched)
+    c->eip = vmm_next_eip (c, i);
+  c->branched = false;
+  c->instructions++;
+  if ((c->step || c->debug_hits) && !(c->inhibit & VMM_INHIBIT_SS))
+    vmm_debug_trap (c, c->step ? 0x4000 : 0);
+  c->step = false;
+}
+
+/* ---- Blocks ---- */
+
+VMM_INLINE void
+run_block (VmmVcpu *c, const VmmBlock *b)
+{
+  VmmBlockCache *bc = c->blocks;
+  const VmmInsn *i = b->insns, *last = b->last;
+  uint32_t eip = c->eip;
+  bc->running = b;
+  bc->running_eip = eip;
+  while (i != last)
+    {
+      i->handler (c, i);
+      eip += i->length;
+      c->eip = eip;
+      i++;
+      if (VMM_UNLIKELY (c->stop_block))
+        {
+          bc->running = NULL;
+          bc->resync = true;
+          c->instructions += (uint32_t) (i - b->insns);
+          return;
+        }
+    }
+  i->handler (c, i);
+  bc->running = NULL;
+  c->instructions += b->count;
+  if (c->branched)
+    c->branched = false;
+  else
+    c->eip = vmm_next_eip (c, i);
+  bc->resync |= b->sync;
+}
+
+_Noreturn VMM_HOT static void
+loop (VmmVcpu *c)
+{
+  VmmBlockCache *bc = c->blocks;
+  bc->resync = true;
+  for (;;)
+    {
+      if (VMM_UNLIKELY (bc->resync || c->stop_block || c->instructions >= c->slice_end
+                        || atomic_load_explicit (&c->attention, memory_order_relaxed)))
+        boundary (c);
+      if (VMM_UNLIKELY (bc->single))
+        step (c);
+      else
+        run_block (c, vmm_block_next (c));
+    }
+}
+
+static void
+fault (VmmVcpu *c)
+{
+  c->instructions += vmm_block_position (c) + 1;
+  c->blocks->running = NULL;
+  c->branched = false;
+  c->step = false;
+  c->inhibit = 0;
+  vmm_deliver_fault (c);
+}
+
+void
+vmm_run (VmmVcpu *c)
+{
+  c->blocks->running = NULL;
+  c->branched = false;
+  if (_setjmp (c->on_fault) != 0)
+    fault (c);
+  loop (c);
+}

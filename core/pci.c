@@ -246,6 +246,13 @@ tn_pci_field (TnPci *pci, unsigned offset, unsigned size, uint32_t reset, uint32
   put (pci->w1c, offset, w1c, size);
 }
 
+void
+tn_pci_set_mask (TnPci *pci, unsigned offset, unsigned size, uint32_t mask)
+{
+  g_return_if_fail (pci != NULL && offset + size <= SPACE && size <= 4);
+  put (pci->mask, offset, mask, size);
+}
+
 static void
 fill (TnPci *pci, const TnPciConfig *c)
 {

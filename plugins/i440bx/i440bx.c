@@ -91,7 +91,7 @@ update_smram_lock (I440bx *bx)
   bool locked = reg[REG_SMRAM] & SMRAM_D_LCK;
   if (locked)
     reg[REG_SMRAM] &= ~SMRAM_D_OPEN;
-  tn_pci_field (bx->host, REG_SMRAM, 1, 0x02, locked ? 0x00 : 0x78, 0);
+  tn_pci_set_mask (bx->host, REG_SMRAM, 1, locked ? 0x00 : 0x78);
 }
 
 /* APSIZE decides which address bits of the aperture's base exist: 3F = 4 MiB ... 00 = 256 MiB. */
@@ -102,7 +102,7 @@ update_aperture (I440bx *bx)
   uint32_t mask = 0xf0000000u | (uint32_t) (reg[REG_APSIZE] & 0x3f) << 22;
   uint32_t base;
 
-  tn_pci_field (bx->host, REG_APBASE, 4, 0x00000008, mask, 0);
+  tn_pci_set_mask (bx->host, REG_APBASE, 4, mask);
   memcpy (&base, reg + REG_APBASE, 4);
   base = (base & mask) | 0x8;
   memcpy (reg + REG_APBASE, &base, 4);
@@ -154,6 +154,7 @@ typedef struct {
 
 /* Registers of function 0 beyond the standard header: value at reset, writable bits. */
 static const Field host_fields[] = {
+  { 0x10, 4, 0x00000008, 0xf0000000, 0 },          /* APBASE */
   { 0x0d, 1, 0x00, 0xf8, 0 },                      /* MLT */
   { 0x50, 4, 0x00002000, 0x00ffef7c, 0 },          /* NBXCFG: 66 MHz strap */
   { 0x57, 1, 0x08, 0x3f, 0 },                      /* DRAMC: SDRAM */

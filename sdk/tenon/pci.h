@@ -41,6 +41,9 @@ uint8_t *tn_pci_bytes (TnPci *pci);
    bytes (1, 2, 4) at `offset`, and their value at reset.  Undeclared bits are read only. */
 void tn_pci_field (TnPci *pci, unsigned offset, unsigned size, uint32_t reset, uint32_t mask,
                    uint32_t w1c);
+/* Changes which bits the guest may write from now on, and nothing else: locks, sizes that other
+   registers set.  Not saved: declare it again in ops.reset and ops.restored. */
+void tn_pci_set_mask (TnPci *pci, unsigned offset, unsigned size, uint32_t mask);
 /* All bytes to their reset values; BARs unmapped.  Called by the core before ops.reset. */
 
 typedef enum { TN_BAR_IO, TN_BAR_MEM, TN_BAR_MEM_PREFETCH, TN_BAR_ROM } TnBarKind;

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+#
+# Functions for tests that drive a whole guest by its serial console.  A test sources this file, then:
+#
+#   machine_start config/demo.cfg --set machine.memory=64
+#   machine_expect 'ready' 120          # a pattern (grep -E) in what came since the last one
+#   machine_type 'uname -r'
+#   machine_stop                        # or machine_wait, after the guest switched itself off
+#
+# Everything a guest said is in $work/console, what tenon said in $work/messages.
+
+set -uo pipefail
+export LC_ALL=C
+
+srcdir=${TENON_SRCDIR:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
+builddir=${TENON_BUILDDIR:-$srcdir/build}
+guests=${TENON_GUESTS:-$builddir/guests}
+tenon=$builddir/core/tenon
+work=$(mktemp -d) || exit 99
+socket=$work/control
+machine_pid=
+seen=0
+
+machine_cleanup () {
+  if [ -n "$machine_pid" ]; then
+    kill "$machine_pid" 2> /dev/null && wait "$machine_pid" 2> /dev/null
+  fi
+  rm -rf "$work"
+}
+trap machine_cleanup EXIT
+
+say () { printf '%s: %s\n' "${0##*/}" "$*"; }
+
+# fail MESSAGE: shows where the guest was, and ends the test
+fail () {
+  say "FAILED: $*"
+  say 'the last lines of the console and of tenon:'
+  tail -c 3000 "$work/console" 2> /dev/null | tr -d '\r'
+  echo
+  tail -n 20 "$work/messages" 2> /dev/null
+  exit 1
+}
+
+# need_guest FILE...: images are made from Debian packages; without them a test has nothing to run
+need_guest () {
+  local file
+  for file in "$@"; do
+    if [ ! -s "$guests/$file" ]; then
+      say "SKIPPED: $guests/$file is not there; make it with tests/guests/make-demo"
+      exit 77
+    fi
+  done
+}
+
+# machine_start CONFIG [ARGUMENT...]
+machine_start () {
+  local config=$1
+  shift
+  rm -f "$work/keys"
+  mkfifo "$work/keys"
+  : > "$work/console"
+  : > "$work/messages"
+  seen=0
+  "$tenon" run "$config" --control "$socket" "$@" < "$work/keys" > "$work/console" \
+    2> "$work/messages" &
+  machine_pid=$!
+  exec 9> "$work/keys"
+}
+
+# machine_new: what the console said since the last match
+machine_new () { tail -c "+$((seen + 1))" "$work/console" | tr -d '\r'; }
+
+# machine_expect PATTERN SECONDS [WHAT]
+machine_expect () {
+  local pattern=$1 deadline=$((SECONDS + $2)) size
+  while :; do
+    size=$(stat -c %s "$work/console")
+    if machine_new | head -c $((size - seen)) | grep -aEq -- "$pattern"; then
+      seen=$size
+      return 0
+    fi
+    if ! kill -0 "$machine_pid" 2> /dev/null; then
+      fail "the machine ended before '${3:-$pattern}'"
+    fi
+    [ $SECONDS -lt $deadline ] || fail "no '${3:-$pattern}' within $2 s"
+    sleep 0.2
+  done
+}
+
+machine_type () { printf '%s\n' "$*" >&9; }
+
+# machine_run SECONDS COMMAND: types a command, waits for its end, leaves its output in $work/output;
+# returns its status
+machine_run () {
+  local limit=$1 mark start
+  shift
+  mark=$RANDOM$RANDOM
+  start=$seen
+  # The mark is made by the guest's shell, so that the echo of what was typed does not match.
+  machine_type "$*; echo \"@\"$mark:\$?@"
+  machine_expect "@$mark:[0-9]+@" "$limit" "the end of: $*"
+  tail -c "+$((start + 1))" "$work/console" | tr -d '\r' > "$work/output"
+  return "$(sed -n "s/.*@$mark:\\([0-9]*\\)@.*/\\1/p" "$work/output" | tail -n 1)"
+}
+
+# machine_wait SECONDS: waits for the end; the exit code is in $machine_status
+machine_wait () {
+  local deadline=$((SECONDS + $1))
+  while kill -0 "$machine_pid" 2> /dev/null; do
+    [ $SECONDS -lt $deadline ] || fail "the machine did not end within $1 s"
+    sleep 0.2
+  done
+  exec 9>&-
+  wait "$machine_pid"
+  machine_status=$?
+  machine_pid=
+}
+
+machine_stop () {
+  kill "$machine_pid" 2> /dev/null
+  machine_wait 30
+}
+
+ctl () { "$tenon" ctl --socket "$socket" "$@"; }
+
+# Reads `dmesg` of the guest into $work/dmesg.
+machine_dmesg () {
+  machine_run 120 'dmesg' || fail 'dmesg failed'
+  cp "$work/output" "$work/dmesg"
+}
+
+# expect_dmesg PATTERN WHAT
+expect_dmesg () {
+  grep -aEq -- "$1" "$work/dmesg" || { cat "$work/dmesg"; fail "dmesg does not show $2 ($1)"; }
+}

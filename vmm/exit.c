@@ -93,9 +93,8 @@ static void
 prepare (VmmVcpu *c)
 {
   uint8_t *top = (uint8_t *) c->stack + VMM_STACK_SIZE;
-  /* vmm_switch_start is entered with rsp 16-aligned, as its call of coroutine_main wants. */
+  /* vmm_switch_start then has rsp at top - 64: a multiple of 16, as its call wants. */
   Frame *frame = (Frame *) (top - 64) - 1;
-  frame = (Frame *) (((uintptr_t) frame & ~(uintptr_t) 15) - 8);
   *frame = (Frame) {
     .mxcsr = 0x1f80,
     .x87_control = 0x37f,

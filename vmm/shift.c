@@ -6,7 +6,13 @@
  */
 #include "insn.h"
 
-#define SHIFT_SIZE(op, bits, suffix)                                                               \
+/* OF after a rotate by more than one is undefined; it is what the last step of one bit would give, as
+   Intel's processors do (the host may be of another make). */
+#define OF_LEFT(bits) (((uint32_t) a >> (bits - 1)) ^ c->eflags)
+#define OF_RIGHT(bits) (((uint32_t) a >> (bits - 1)) ^ ((uint32_t) a >> (bits - 2)))
+#define OF_HOST(bits) (c->eflags >> 11)
+
+#define SHIFT_SIZE(op, bits, suffix, overflow)                                                     \
   VMM_INLINE VmmType##bits do_##op##bits (VmmVcpu *c, VmmType##bits a, uint8_t count)              \
   {                                                                                                \
     uint32_t ax = vmm_give_ax (c), of = vmm_give_of (c);                                           \
@@ -17,6 +23,7 @@
          : "c"(count)                                                                              \
          : "cc");                                                                                  \
     vmm_take_flags (c, ax);                                                                        \
+    c->eflags = (c->eflags & ~FL_OF) | (overflow (bits) & 1) << 11;                                \
     return a;                                                                                      \
   }                                                                                                \
   SHIFT_FORM (op, bits, i, i->imm)                                                                 \
@@ -37,18 +44,18 @@
     VMM_FLAT (p, VmmType##bits, write, op##_##form##bits##mem)                                     \
     *p = do_##op##bits (c, *p, (uint8_t) (count));                                                 \
   }
-#define SHIFT(op)                                                                                  \
-  SHIFT_SIZE (op, 8, "b")                                                                          \
-  SHIFT_SIZE (op, 16, "w")                                                                         \
-  SHIFT_SIZE (op, 32, "l")
+#define SHIFT(op, overflow)                                                                        \
+  SHIFT_SIZE (op, 8, "b", overflow)                                                                \
+  SHIFT_SIZE (op, 16, "w", overflow)                                                               \
+  SHIFT_SIZE (op, 32, "l", overflow)
 
-SHIFT (rol)
-SHIFT (ror)
-SHIFT (rcl)
-SHIFT (rcr)
-SHIFT (shl)
-SHIFT (shr)
-SHIFT (sar)
+SHIFT (rol, OF_LEFT)
+SHIFT (ror, OF_RIGHT)
+SHIFT (rcl, OF_LEFT)
+SHIFT (rcr, OF_RIGHT)
+SHIFT (shl, OF_HOST)
+SHIFT (shr, OF_HOST)
+SHIFT (sar, OF_HOST)
 
 /* /6 is SHL too. */
 #define ALL(form)                                                                                  \

@@ -235,7 +235,7 @@ vmm_op_enter (VmmVcpu *c, const VmmInsn *i)
   uint32_t n = o16 ? 2 : 4, mask = vmm_stack_mask (c), sp = c->gpr[VMM_ESP] & mask;
   uint32_t bp = c->gpr[VMM_EBP];
   push_at (c, &sp, bp, o16);
-  uint32_t frame = sp;
+  uint32_t frame = (c->gpr[VMM_ESP] & ~mask) | sp;
   for (unsigned l = 1; l < level; l++)
     {
       bp -= n;
@@ -250,7 +250,7 @@ vmm_op_enter (VmmVcpu *c, const VmmInsn *i)
   if (o16)
     vmm_set16 (c, VMM_EBP, (uint16_t) frame);
   else
-    c->gpr[VMM_EBP] = (c->gpr[VMM_ESP] & ~mask) | frame;
+    c->gpr[VMM_EBP] = frame;
   vmm_set_sp (c, sp);
 }
 

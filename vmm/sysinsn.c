@@ -176,22 +176,22 @@ vmm_op_mov_segment_rm (VmmVcpu *c, const VmmInsn *i)
     c->inhibit |= VMM_INHIBIT_SS;
 }
 
+/* Memory is opened for writing only if the selector is adjusted. */
 void
 vmm_op_arpl (VmmVcpu *c, const VmmInsn *i)
 {
   need_protected (c);
-  uint16_t rpl = vmm_get16 (c, i->reg) & 3, v;
-  VmmRmw rmw;
-  v = i->flags & VMM_INSN_MEM ? vmm_open_mem16 (c, i, &rmw) : vmm_get16 (c, i->rm);
+  uint16_t rpl = vmm_get16 (c, i->reg) & 3, v = vmm_load_rm16 (c, i);
   bool adjust = (v & 3) < rpl;
+  if (adjust)
+    {
+      v = (uint16_t) ((v & ~3) | rpl);
+      if (i->flags & VMM_INSN_MEM)
+        vmm_store_mem16 (c, i, v);
+      else
+        vmm_set16 (c, i->rm, v);
+    }
   vmm_set_flags (c, FL_ZF, adjust ? FL_ZF : 0);
-  if (!adjust)
-    return;
-  v = (uint16_t) ((v & ~3) | rpl);
-  if (i->flags & VMM_INSN_MEM)
-    vmm_rmw_write (c, &rmw, v, 2);
-  else
-    vmm_set16 (c, i->rm, v);
 }
 
 void

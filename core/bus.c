@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Regions, and the port bus: a table of 64 Ki entries that leads from a port to the region that owns
- * it.  Passive listeners of writes (TN_IO_SHARED_READ) stand in a list beside it.
+ * it.  Passive listeners of writes (TN_IO_SHARED_READ), and ports that answer dwords alone
+ * (TN_IO_DWORD), stand in lists beside it.
  *
  * Cycles: an access that is not naturally aligned is split into aligned ones, low part first, as the
  * processor's bus unit does; a part wider than the region's max_size, or one that leaves the region,
@@ -9,13 +10,12 @@
  */
 #include "internal.h"
 
-#include <sys/mman.h>
-
 #define PORTS 0x10000u
 
 struct TnBus {
   TnRegion *port[PORTS];
   GPtrArray *listeners;
+  GPtrArray *dwords;
 };
 
 TnBus *
@@ -24,6 +24,7 @@ tn_bus_new (void)
   TnBus *bus = g_new0 (TnBus, 1);
 
   bus->listeners = g_ptr_array_new ();
+  bus->dwords = g_ptr_array_new ();
   return bus;
 }
 
@@ -33,7 +34,17 @@ tn_bus_free (TnBus *bus)
   if (bus == NULL)
     return;
   g_ptr_array_unref (bus->listeners);
+  g_ptr_array_unref (bus->dwords);
   g_free (bus);
+}
+
+static TnRegion *
+dword_region (const TnBus *bus, uint32_t port)
+{
+  for (unsigned n = 0; n < bus->dwords->len; n++)
+    if (((TnRegion *) bus->dwords->pdata[n])->first == port)
+      return bus->dwords->pdata[n];
+  return NULL;
 }
 
 bool
@@ -43,6 +54,13 @@ tn_bus_claim (TnBus *bus, TnRegion *region, TnRegion **holder)
     {
       g_ptr_array_add (bus->listeners, region);
       return true;
+    }
+  if (region->flags & TN_IO_DWORD)
+    {
+      *holder = dword_region (bus, region->first);
+      if (*holder == NULL)
+        g_ptr_array_add (bus->dwords, region);
+      return *holder == NULL;
     }
   for (uint32_t n = 0; n < region->count; n++)
     if (bus->port[region->first + n] != NULL)
@@ -61,6 +79,11 @@ tn_bus_release (TnBus *bus, TnRegion *region)
   if (region->flags & TN_IO_SHARED_READ)
     {
       g_ptr_array_remove (bus->listeners, region);
+      return;
+    }
+  if (region->flags & TN_IO_DWORD)
+    {
+      g_ptr_array_remove (bus->dwords, region);
       return;
     }
   for (uint32_t n = 0; n < region->count; n++)
@@ -138,10 +161,18 @@ within (const TnRegion *r, uint32_t address, unsigned size)
          && r->count >= size;
 }
 
+static TnRegion *
+find (const TnBus *bus, uint32_t port, unsigned size)
+{
+  TnRegion *r = size == 4 ? dword_region (bus, port) : NULL;
+
+  return r != NULL ? r : bus->port[port];
+}
+
 static uint32_t
 read_aligned (TnMachine *m, uint32_t port, unsigned size)
 {
-  TnRegion *r = m->bus->port[port];
+  TnRegion *r = find (m->bus, port, size);
 
   if (within (r, port, size))
     return tn_region_read (r, port, size);
@@ -153,7 +184,7 @@ read_aligned (TnMachine *m, uint32_t port, unsigned size)
 static void
 write_aligned (TnMachine *m, uint32_t port, uint32_t value, unsigned size)
 {
-  TnRegion *r = m->bus->port[port];
+  TnRegion *r = find (m->bus, port, size);
 
   if (within (r, port, size))
     tn_region_write (r, port, value, size);

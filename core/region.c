@@ -241,7 +241,7 @@ tn_region_new (TnInstance *owner, TnSpace space, TnRegionKind kind, uint32_t cou
 static TnRegion *
 show (TnRegion *r, uint32_t first, GError **error)
 {
-  if (tn_region_set (r, first, true, error))
+  if (tn_region_set (r, first, !(r->flags & TN_REGION_HIDDEN), error))
     return r;
   tn_region_free (r);
   return NULL;
@@ -277,6 +277,7 @@ tn_device_add_ports (TnDevice *device, uint32_t first, uint32_t count, const TnB
   g_return_val_if_fail (device != NULL && ops != NULL && valid_sizes (ops), NULL);
   if (!valid_range (device, TN_SPACE_PORT, first, count, 1, error))
     return NULL;
+  g_return_val_if_fail (!(flags & TN_IO_DWORD) || (count == 4 && first % 4 == 0), NULL);
   return show (tn_region_new (device->instance, TN_SPACE_PORT, TN_REGION_HANDLERS, count, ops, flags),
                first, error);
 }

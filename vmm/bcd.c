@@ -2,9 +2,12 @@
 /*
  * Decimal adjustments: DAA DAS AAA AAS AAM AAD.  64-bit mode does not have them, so they are written
  * in C.  Flags that are undefined follow what P6 processors give: OF is cleared by DAA, DAS, AAA and
- * AAS; AAA and AAS set SF, ZF and PF by the result in AL; AAM and AAD clear CF, AF and OF.
+ * AAS; AAA and AAS set SF, ZF and PF by the result in AL; AAM clears CF, AF and OF; AAD gives the flags
+ * of its addition.
  */
 #include "insn.h"
+
+VMM_HOST_BINARY (add, 8, "b", "")
 
 void
 vmm_op_daa (VmmVcpu *c, const VmmInsn *i)
@@ -91,8 +94,5 @@ void
 vmm_op_aad (VmmVcpu *c, const VmmInsn *i)
 {
   uint16_t ax = (uint16_t) c->gpr[VMM_EAX];
-  uint8_t al = (uint8_t) (ax + (ax >> 8) * (uint8_t) i->imm);
-  vmm_set16 (c, VMM_EAX, al);
-  vmm_set_flags (c, FL_ARITH, 0);
-  vmm_set_szp (c, al);
+  vmm_set16 (c, VMM_EAX, do_add8 (c, (uint8_t) ax, (uint8_t) ((ax >> 8) * (uint8_t) i->imm)));
 }

@@ -183,7 +183,8 @@ fpu_linear (VmmVcpu *c, VmmSegId s, uint32_t offset, unsigned size, unsigned ali
   const VmmSegment *seg = &c->seg[s];
   uint32_t last = offset + size - 1;
   if (VMM_UNLIKELY (offset < seg->low || last > seg->high || last < offset || !(seg->can & can)))
-    vmm_segment_fault (c, s);
+    if (!vmm_wraps (seg, can))
+      vmm_segment_fault (c, s);
   uint32_t linear = seg->base + offset;
   if (vmm_ac_on (c) && (linear & (align - 1)))
     vmm_alignment_check (c, linear, align);

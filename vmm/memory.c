@@ -542,7 +542,7 @@ probe (VmmVcpu *c, uint32_t linear, unsigned size, bool write, bool user)
   uint32_t last = linear + size - 1;
   translate (c, linear, write, user);
   if ((linear ^ last) & PAGE)
-    translate (c, last, write, user);
+    translate (c, last & PAGE, write, user);
 }
 
 void

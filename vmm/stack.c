@@ -21,7 +21,7 @@
   static void name##32flat (VmmVcpu *c, const VmmInsn *i)                                          \
   {                                                                                                \
     uint32_t sp = c->gpr[VMM_ESP] - 4;                                                             \
-    uint32_t *p = (uint32_t *) vmm_flat_for_write (c, sp, 4);                                      \
+    VmmMem32 *p = (VmmMem32 *) vmm_flat_for_write (c, sp, 4);                                      \
     if (VMM_UNLIKELY (p == NULL))                                                                  \
       {                                                                                            \
         name##32 (c, i);                                                                           \
@@ -68,7 +68,7 @@ static void
 pop_r32flat (VmmVcpu *c, const VmmInsn *i)
 {
   uint32_t sp = c->gpr[VMM_ESP];
-  uint32_t *p = (uint32_t *) vmm_flat_for_read (c, sp, 4);
+  VmmMem32 *p = (VmmMem32 *) vmm_flat_for_read (c, sp, 4);
   if (VMM_UNLIKELY (p == NULL))
     {
       pop_r32 (c, i);
@@ -153,7 +153,7 @@ vmm_op_popa (VmmVcpu *c, const VmmInsn *i)
 {
   bool o16 = vmm_o16 (i);
   uint32_t n = o16 ? 2 : 4, v[8];
-  for (unsigned r = 0; r < 8; r++)
+  for (unsigned r = 8; r-- > 0;)
     v[r] = vmm_stack_at (c, (7 - r) * n, o16);
   uint32_t esp = popped (c, 8 * n);
   for (unsigned r = 0; r < 8; r++)
@@ -271,7 +271,7 @@ static void
 leave32flat (VmmVcpu *c, const VmmInsn *i)
 {
   uint32_t bp = c->gpr[VMM_EBP];
-  uint32_t *p = (uint32_t *) vmm_flat_for_read (c, bp, 4);
+  VmmMem32 *p = (VmmMem32 *) vmm_flat_for_read (c, bp, 4);
   if (VMM_UNLIKELY (p == NULL))
     {
       vmm_op_leave (c, i);

@@ -91,8 +91,8 @@ least (uint32_t a, uint32_t b)
   VMM_INLINE void cmps_item##bits (VmmVcpu *c, const VmmInsn *i, uint32_t mask)                    \
   {                                                                                                \
     uint32_t step = (uint32_t) item_step (c, size);                                                \
-    VmmType##bits a = vmm_read##bits (c, i->segment, c->gpr[VMM_ESI] & mask);                      \
     VmmType##bits b = vmm_read##bits (c, VMM_ES, c->gpr[VMM_EDI] & mask);                          \
+    VmmType##bits a = vmm_read##bits (c, i->segment, c->gpr[VMM_ESI] & mask);                      \
     do_cmp##bits (c, a, b);                                                                        \
     advance (c, VMM_ESI, step, mask);                                                              \
     advance (c, VMM_EDI, step, mask);                                                              \
@@ -196,10 +196,10 @@ cmps_step (VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
   n = least (n, items_at (c, VMM_ES, di, size, rep->mask, VMM_CAN_READ));
   if (n == 0)
     return 0;
-  const uint8_t *a = vmm_host_for_read (c, c->seg[i->segment].base + si, c->user);
+  const uint8_t *b = vmm_host_for_read (c, c->seg[VMM_ES].base + di, c->user);
   uint64_t exits = mmio_exits (c);
-  const uint8_t *b = a ? vmm_host_for_read (c, c->seg[VMM_ES].base + di, c->user) : NULL;
-  if (!b || exits != mmio_exits (c))
+  const uint8_t *a = b ? vmm_host_for_read (c, c->seg[i->segment].base + si, c->user) : NULL;
+  if (!a || exits != mmio_exits (c))
     return 0;
   n = matching (a, b, size, n, size, !(i->flags & VMM_INSN_REPNE));
   advance (c, VMM_ESI, n * size, rep->mask);
@@ -253,13 +253,16 @@ put_count (VmmVcpu *c, const Rep *rep)
         rep.left -= name##_step (c, i, &rep, size);                                                \
         put_count (c, &rep);                                                                       \
       }                                                                                            \
-    for (unsigned k = may_go_fast (c) && (fast) ? 1 : ITEMS_SLOWLY; k != 0 && rep.left != 0; k--)                                   \
+    /* Flags come from the last item alone: a fault or interrupt before it finds the old ones. */  \
+    for (unsigned k = may_go_fast (c) && (fast) ? 1 : ITEMS_SLOWLY; k != 0 && rep.left != 0; k--)  \
       {                                                                                            \
+        uint32_t flags = c->eflags;                                                                \
         name##_item##bits (c, i, rep.mask);                                                        \
         rep.left--;                                                                                \
         put_count (c, &rep);                                                                       \
-        if (ends)                                                                                  \
+        if ((ends) || rep.left == 0)                                                               \
           return;                                                                                  \
+        c->eflags = flags;                                                                         \
         if (must_stop (c))                                                                         \
           break;                                                                                   \
       }                                                                                            \

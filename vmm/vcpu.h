@@ -371,6 +371,13 @@ vmm_ac_on (const VmmVcpu *c)
   return VMM_UNLIKELY (c->eflags & FL_AC) && (c->cr0 & CR0_AM) && c->cpl == 3;
 }
 
+/* An operand may go past the end of a segment of 4 GiB: it goes on at the beginning. */
+static inline bool
+vmm_wraps (const VmmSegment *seg, unsigned can)
+{
+  return (seg->can & can) && seg->low == 0 && seg->high == 0xffffffffu;
+}
+
 /* Linear address of an operand of `size` bytes after the segment's checks. */
 static inline uint32_t
 vmm_linear (VmmVcpu *c, VmmSegId s, uint32_t offset, unsigned size, unsigned can)
@@ -378,7 +385,8 @@ vmm_linear (VmmVcpu *c, VmmSegId s, uint32_t offset, unsigned size, unsigned can
   const VmmSegment *seg = &c->seg[s];
   uint32_t last = offset + size - 1;
   if (VMM_UNLIKELY (offset < seg->low || last > seg->high || last < offset || !(seg->can & can)))
-    vmm_segment_fault (c, s);
+    if (!vmm_wraps (seg, can))
+      vmm_segment_fault (c, s);
   uint32_t linear = seg->base + offset;
   if (vmm_ac_on (c) && (linear & (size - 1)))
     vmm_alignment_check (c, linear, size);

@@ -1,0 +1,1230 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Makes the cases of the silicon test: sequences of the Pentium III's instructions, with operands that
+ * mostly lie in the data pages, across their ends, and now and then where nothing is.
+ *
+ * Left out is what the two sides cannot agree on: system calls, far transfers to other code, selectors
+ * of the host's GDT, RDTSC, CPUID, SGDT and its like (the host emulates them), and every encoding that
+ * became an instruction after the Pentium III.  Branches go forward only, within the sequence.
+ */
+#include "silicon.h"
+
+#include <string.h>
+
+enum { EAX, ECX, EDX, EBX, ESP, EBP, ESI, EDI };
+#define EAX_ 0x01
+#define EDX_ 0x04
+#define ESP_ 0x10
+#define EBP_ 0x20
+
+typedef struct {
+  uint64_t random;
+  const Options *options;
+  Case *k;
+  uint8_t known;  /* general registers that still hold what they began with */
+  unsigned count; /* instructions in this sequence */
+  bool stored;    /* an image was stored that differs between processors */
+  uint16_t sel[6]; /* ES CS SS DS FS GS now */
+} Gen;
+
+typedef struct {
+  Insn i;
+  uint8_t prefix[6], prefixes;
+} Draft;
+
+/* ---- Chance ---- */
+
+static uint64_t
+next (uint64_t *state)
+{
+  uint64_t z = *state += 0x9e3779b97f4a7c15ull;
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+  z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+  return z ^ z >> 31;
+}
+
+static uint32_t
+below (Gen *g, uint32_t n)
+{
+  return (uint32_t) ((next (&g->random) >> 32) * n >> 32);
+}
+
+static bool
+percent (Gen *g, uint32_t n)
+{
+  return below (g, 100) < n;
+}
+
+#define PICK(g, array) ((array)[below ((g), sizeof (array) / sizeof (array)[0])])
+
+static uint32_t
+random32 (Gen *g)
+{
+  static const uint32_t edges[] = { 0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000,
+                                    0x7fffffff, 0x80000000, 0xffffffff, 0xfffffffe, 31, 32, 16, 9, 10 };
+  uint32_t v = (uint32_t) next (&g->random);
+  switch (below (g, 8))
+    {
+    case 0:
+      return PICK (g, edges);
+    case 1:
+      return v & 0xff;
+    case 2:
+      return v & 0xffff;
+    case 3:
+      return (uint32_t) (int32_t) (int8_t) v;
+    }
+  return v;
+}
+
+/* ---- Values of floating point ---- */
+
+static uint32_t
+random_float (Gen *g)
+{
+  uint32_t v = (uint32_t) next (&g->random);
+  switch (below (g, 12))
+    {
+    case 0:
+      return v & 0x80000000u;
+    case 1:
+      return (v & 0x80000000u) | 0x7f800000u; /* infinity */
+    case 2:
+      return v | 0x7fc00000u;
+    case 3:
+      return (v & ~0x00400000u) | 0x7f800001u; /* signalling */
+    case 4:
+      return v & 0x807fffffu; /* denormal */
+    case 5:
+      return (v & 0x81ffffffu); /* about the smallest */
+    case 6:
+      return v | 0x7e000000u; /* about the greatest */
+    case 7:
+      return v;
+    case 8:
+      return (v & 0x80f00000u) | 0x3f800000u;
+    }
+  return (v & 0x81ffffffu) | 0x3f000000u;
+}
+
+static uint64_t
+random_double (Gen *g)
+{
+  uint64_t v = next (&g->random);
+  switch (below (g, 10))
+    {
+    case 0:
+      return v & 0x8000000000000000ull;
+    case 1:
+      return (v & 0x8000000000000000ull) | 0x7ff0000000000000ull;
+    case 2:
+      return v | 0x7ff8000000000000ull;
+    case 3:
+      return (v & ~0x0008000000000000ull) | 0x7ff0000000000001ull;
+    case 4:
+      return v & 0x800fffffffffffffull;
+    case 5:
+      return v;
+    case 6:
+      return (v & 0x80f0000000000000ull) | 0x3ff0000000000000ull;
+    }
+  return (v & 0x803fffffffffffffull) | 0x3fe0000000000000ull;
+}
+
+static void
+random_extended (Gen *g, uint8_t to[10])
+{
+  uint64_t mantissa = next (&g->random) | 1ull << 63;
+  uint16_t exponent = (uint16_t) next (&g->random);
+  uint16_t sign = exponent & 0x8000;
+  switch (below (g, 14))
+    {
+    case 0:
+      mantissa = 0;
+      exponent = sign;
+      break;
+    case 1:
+      mantissa = 1ull << 63;
+      exponent = sign | 0x7fff;
+      break;
+    case 2:
+      exponent = sign | 0x7fff; /* NaN, quiet or not */
+      break;
+    case 3:
+      mantissa &= ~(1ull << 63);
+      exponent = sign; /* denormal */
+      break;
+    case 4:
+      exponent = sign; /* pseudo-denormal */
+      break;
+    case 5:
+      mantissa &= ~(1ull << 63); /* unsupported */
+      break;
+    case 6:
+      break;
+    case 7:
+      mantissa &= 0xff00000000000000ull;
+      exponent = sign | (uint16_t) (0x3ffe + below (g, 10));
+      break;
+    case 8:
+      exponent = sign | (uint16_t) (0x3fff - 16383 + 64 + below (g, 64)); /* about the smallest double */
+      break;
+    case 9:
+      exponent = sign | (uint16_t) (0x3fff + 1000 + below (g, 48)); /* about the greatest */
+      break;
+    default:
+      exponent = sign | (uint16_t) (0x3ff0 + below (g, 32));
+    }
+  memcpy (to, &mantissa, 8);
+  memcpy (to + 8, &exponent, 2);
+}
+
+static void
+random_fx (Gen *g, uint8_t fx[512])
+{
+  static const uint16_t controls[] = { 0x37f, 0x37f, 0x27f, 0x7f, 0x77f, 0xb7f, 0xf7f, 0x67f, 0x1e7f };
+  uint16_t fcw = PICK (g, controls), fsw = (uint16_t) next (&g->random);
+  uint8_t ftw = percent (g, 60) ? (uint8_t) next (&g->random) : percent (g, 70) ? 0xff : 0;
+  uint32_t mxcsr = 0x1f80 | (next (&g->random) & 0x603f);
+  memset (fx, 0, 512);
+  if (percent (g, 20))
+    fcw = (fcw & 0xffc0) | (next (&g->random) & 0x3f);
+  fsw &= 0x7fff & ~0x80;
+  if (!percent (g, 5))
+    fsw &= ~(~fcw & 0x3f); /* nothing pending */
+  if (fsw & ~fcw & 0x3f)
+    fsw |= 0x8080;
+  if (percent (g, 10))
+    mxcsr |= 0x8000;
+  if (percent (g, 25))
+    mxcsr ^= next (&g->random) & 0x1f80;
+  memcpy (fx, &fcw, 2);
+  memcpy (fx + 2, &fsw, 2);
+  fx[4] = ftw;
+  memcpy (fx + 24, &mxcsr, 4);
+  for (unsigned n = 0; n < 8; n++)
+    random_extended (g, fx + 32 + 16 * n);
+  for (unsigned n = 0; n < 32; n++)
+    {
+      uint32_t v = random_float (g);
+      memcpy (fx + 160 + 4 * n, &v, 4);
+    }
+}
+
+static void
+fill_memory (Gen *g, uint8_t *to, unsigned size)
+{
+  for (unsigned n = 0; n < size; n += 16)
+    {
+      uint64_t v[2] = { next (&g->random), next (&g->random) };
+      uint8_t chunk[16];
+      unsigned kind = below (g, 6);
+      memcpy (chunk, v, 16);
+      for (unsigned m = 0; m < 4 && kind < 2; m++)
+        {
+          uint32_t f = kind ? random_float (g) : random32 (g);
+          memcpy (chunk + 4 * m, &f, 4);
+        }
+      for (unsigned m = 0; m < 2 && kind == 2; m++)
+        {
+          uint64_t d = random_double (g);
+          memcpy (chunk + 8 * m, &d, 8);
+        }
+      if (kind == 3)
+        random_extended (g, chunk);
+      if (kind == 4) /* packed decimals, or nearly */
+        for (unsigned m = 0; m < 16; m++)
+          chunk[m] = (uint8_t) (below (g, 10) << 4 | below (g, 10));
+      memcpy (to + n, chunk, 16);
+    }
+}
+
+/* ---- Places in memory ---- */
+
+static uint32_t
+segment_base (uint16_t selector)
+{
+  return selector & 4 && selector >> 3 < LDT_COUNT ? ldt_entries[selector >> 3].base : 0;
+}
+
+static uint32_t
+pick_linear (Gen *g, unsigned size, bool align)
+{
+  static const uint8_t rw[] = { 1, 2, 5 }, ro[] = { 4, 6 }, edge[] = { 1, 3, 4, 5, 6, 7, 2 };
+  uint32_t chance = below (g, 1000), a;
+  if (chance < 760)
+    a = DATA + PICK (g, rw) * 4096 + below (g, 4096 - 16);
+  else if (chance < 860)
+    a = DATA + 2 * 4096 - 20 + below (g, 24);
+  else if (chance < 900)
+    a = DATA + PICK (g, ro) * 4096 + below (g, 4096 - 16);
+  else if (chance < 985)
+    {
+      a = DATA + PICK (g, edge) * 4096 - 12 + below (g, 16);
+      if (percent (g, 60))
+        a = (a & ~0xfffu) - ((a & 0x800) ? 0 : size); /* just inside */
+    }
+  else if (chance < 992)
+    a = DATA + below (g, DATA_PAGES * 4096);
+  else
+    a = random32 (g);
+  return align || percent (g, 60) ? a & ~(size - 1) : a;
+}
+
+/* ---- Drafts ---- */
+
+static void
+byte (Insn *i, unsigned v)
+{
+  if (i->length < sizeof i->bytes)
+    i->bytes[i->length++] = (uint8_t) v;
+}
+
+static void
+word (Insn *i, unsigned v)
+{
+  byte (i, v & 0xff);
+  byte (i, v >> 8 & 0xff);
+}
+
+static void
+dword (Insn *i, uint32_t v)
+{
+  word (i, v & 0xffff);
+  word (i, v >> 16);
+}
+
+static void
+literal (Draft *d, const char *bytes, unsigned count)
+{
+  for (unsigned n = 0; n < count; n++)
+    byte (&d->i, (uint8_t) bytes[n]);
+}
+
+static void
+prefix (Draft *d, unsigned v)
+{
+  for (unsigned n = 0; n < d->prefixes; n++)
+    if (d->prefix[n] == v)
+      return;
+  if (d->prefixes < sizeof d->prefix)
+    d->prefix[d->prefixes++] = (uint8_t) v;
+}
+
+static void
+finish (Draft *d, Insn *to)
+{
+  *to = d->i;
+  memcpy (to->bytes, d->prefix, d->prefixes);
+  memcpy (to->bytes + d->prefixes, d->i.bytes, d->i.length);
+  to->length = (uint8_t) (d->prefixes + d->i.length);
+  to->at = (uint8_t) (d->i.at + d->prefixes);
+}
+
+enum { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS };
+static const uint8_t segment_prefix[6] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65 };
+
+/* An override now and then; returns the segment in use. */
+static unsigned
+pick_segment (Gen *g, Draft *d, unsigned usual)
+{
+  if (!percent (g, 12))
+    return usual;
+  unsigned s = percent (g, 50) ? SEG_GS : below (g, 6);
+  if (s == SEG_CS && g->k->code16) /* the end of the sequence is not the same on both sides */
+    return usual;
+  prefix (d, segment_prefix[s]);
+  return s;
+}
+
+static void
+modrm16 (Gen *g, Draft *d, unsigned reg, uint32_t linear)
+{
+  static const uint8_t first[8] = { EBX, EBX, EBP, EBP, ESI, EDI, EBP, EBX };
+  static const uint8_t second[8] = { ESI, EDI, ESI, EDI, 8, 8, 8, 8 };
+  unsigned rm = below (g, 8);
+  bool absolute = rm == 6 && percent (g, 60);
+  bool stack = !absolute && (rm == 2 || rm == 3 || rm == 6);
+  unsigned s = pick_segment (g, d, stack ? SEG_SS : SEG_DS);
+  uint32_t offset = linear - segment_base (g->sel[s]);
+  if (!absolute)
+    offset -= g->k->gpr[first[rm]] + (second[rm] < 8 ? g->k->gpr[second[rm]] : 0);
+  offset &= 0xffff;
+  bool fits = (int16_t) offset == (int8_t) offset;
+  unsigned mod = absolute ? 0 : fits ? 1 : 2;
+  byte (&d->i, mod << 6 | reg << 3 | rm);
+  if (mod == 1)
+    byte (&d->i, offset & 0xff);
+  else
+    word (&d->i, offset);
+}
+
+static void
+modrm32 (Gen *g, Draft *d, unsigned reg, uint32_t linear)
+{
+  unsigned base = below (g, 8), index = 4, scale = 0;
+  for (unsigned tries = 0; tries < 6 && !(g->known >> base & 1); tries++)
+    base = below (g, 8);
+  bool absolute = percent (g, 25), sib = percent (g, 30) || (base == ESP && !absolute);
+  unsigned s = pick_segment (g, d, !absolute && (base == ESP || base == EBP) ? SEG_SS : SEG_DS);
+  uint32_t offset = linear - segment_base (g->sel[s]);
+  if (sib)
+    {
+      index = below (g, 8);
+      if (index != ESP && !(g->known >> index & 1) && percent (g, 95))
+        index = ESP; /* none */
+      scale = below (g, 4);
+      if (index != ESP)
+        offset -= g->k->gpr[index] << scale;
+    }
+  if (!absolute)
+    offset -= g->k->gpr[base];
+  unsigned mod = absolute ? 0 : (int32_t) offset == (int8_t) offset ? 1 : 2;
+  if (!absolute && offset == 0 && base != EBP && percent (g, 80))
+    mod = 0;
+  byte (&d->i, mod << 6 | reg << 3 | (sib ? 4 : absolute ? 5 : base));
+  if (sib)
+    byte (&d->i, scale << 6 | index << 3 | (absolute ? 5 : base));
+  if (mod == 1)
+    byte (&d->i, offset & 0xff);
+  else if (mod == 2 || absolute)
+    dword (&d->i, offset);
+}
+
+static void
+memory_at (Gen *g, Draft *d, unsigned reg, uint32_t linear)
+{
+  bool a16 = g->k->code16;
+  if (percent (g, 4))
+    {
+      prefix (d, 0x67);
+      a16 = !a16;
+    }
+  (a16 ? modrm16 : modrm32) (g, d, reg, linear);
+}
+
+static void
+memory (Gen *g, Draft *d, unsigned reg, unsigned size)
+{
+  memory_at (g, d, reg, pick_linear (g, size, false));
+}
+
+/* A register to write to: rather not one that points somewhere. */
+static unsigned
+pick_destination (Gen *g)
+{
+  return percent (g, 85) ? below (g, 3) : below (g, 8);
+}
+
+static bool
+pick_o16 (Gen *g, Draft *d, unsigned chance)
+{
+  if (!percent (g, chance))
+    return g->k->code16;
+  prefix (d, 0x66);
+  return !g->k->code16;
+}
+
+static void
+forget (Gen *g, unsigned registers)
+{
+  g->known &= (uint8_t) ~registers;
+}
+
+/* ---- Integer instructions ---- */
+
+enum { NONE, REG = 1, MEM = 2, RM = 3 };
+enum { I0, I8, IZ, IE };
+#define R 8
+#define BYTE 0x001 /* 8-bit operands */
+#define WORD 0x002 /* 16-bit operand in memory */
+#define SOURCE8 0x004
+#define QUAD 0x008
+#define PAIR 0x010
+#define WREG 0x020
+#define WRM 0x040
+#define LOCK 0x080
+#define BITS 0x100 /* the register is a bit number: keep it small */
+
+typedef struct {
+  uint8_t map, opcode, digit, form, imm;
+  uint16_t flags;
+  uint8_t clobbers;
+} Op;
+
+#define X(map, opcode, digit, form, imm, flags, clobbers)                                          \
+  { map, opcode, digit, form, imm, flags, clobbers },
+static const Op table[] = {
+#include "silicon-table.inc"
+};
+#undef X
+
+static void
+immediate (Gen *g, Draft *d, const Op *op, bool o16)
+{
+  uint32_t v = random32 (g);
+  if (op->imm == I8)
+    byte (&d->i, v & 0xff);
+  else if (op->imm == IZ && o16)
+    word (&d->i, v & 0xffff);
+  else if (op->imm == IZ)
+    dword (&d->i, v);
+  else if (op->imm == IE)
+    {
+      word (&d->i, below (g, 64));
+      byte (&d->i, percent (g, 70) ? 0 : below (g, 40));
+    }
+}
+
+static void
+from_op (Gen *g, Draft *d, const Op *op)
+{
+  bool o16 = pick_o16 (g, d, 15);
+  unsigned size = op->flags & (BYTE | SOURCE8) ? 1 : op->flags & WORD || o16 ? 2 : 4;
+  unsigned reg = op->digit == R ? below (g, 8) : op->digit;
+  bool is_memory = op->form == MEM || (op->form == RM && percent (g, 55));
+  if (op->flags & PAIR)
+    size *= 2;
+  if (op->flags & QUAD)
+    size = 8;
+  if (op->flags & WREG && op->digit == R)
+    reg = pick_destination (g);
+  if (op->flags & BITS)
+    reg = ECX;
+  if (percent (g, is_memory && op->flags & LOCK ? 10 : 0) || below (g, 2000) == 0)
+    prefix (d, 0xf0);
+  if (op->map == 1)
+    byte (&d->i, 0x0f);
+  byte (&d->i, op->opcode);
+  if (is_memory)
+    memory (g, d, reg, size);
+  else if (op->form != NONE)
+    {
+      unsigned rm = op->flags & WRM ? pick_destination (g) : below (g, 8);
+      byte (&d->i, 0xc0 | reg << 3 | rm);
+      if (op->flags & WRM)
+        forget (g, 1u << (op->flags & BYTE ? rm & 3 : rm));
+    }
+  immediate (g, d, op, o16);
+  if (op->flags & WREG)
+    forget (g, 1u << (op->flags & BYTE ? reg & 3 : reg));
+  forget (g, op->clobbers);
+}
+
+/* ADD OR ADC SBB AND SUB XOR CMP in all their forms. */
+static void
+arithmetic (Gen *g, Draft *d)
+{
+  unsigned operation = below (g, 8), form = below (g, 8);
+  bool lockable = operation != 7;
+  Op op = { 0, 0, R, RM, I0, (uint16_t) (form & 1 ? 0 : BYTE), 0 };
+  op.opcode = (uint8_t) (operation * 8 + form);
+  switch (form)
+    {
+    case 0:
+    case 1:
+      op.flags |= lockable ? WRM | LOCK : 0;
+      break;
+    case 2:
+    case 3:
+      op.flags |= lockable ? WREG : 0;
+      break;
+    case 4:
+    case 5:
+      op.form = NONE;
+      op.imm = form == 4 ? I8 : IZ;
+      op.clobbers = EAX_;
+      break;
+    default: /* group 1 */
+      op.opcode = (uint8_t) (0x80 + below (g, 4));
+      op.digit = (uint8_t) operation;
+      op.imm = op.opcode == 0x81 ? IZ : I8;
+      op.flags = (op.opcode & 1 ? 0 : BYTE) | (lockable ? WRM | LOCK : 0);
+    }
+  from_op (g, d, &op);
+}
+
+static void
+shift (Gen *g, Draft *d)
+{
+  static const uint8_t opcodes[] = { 0xc0, 0xc1, 0xd0, 0xd1, 0xd2, 0xd3 };
+  Op op = { 0, PICK (g, opcodes), (uint8_t) below (g, 8), RM, I0, WRM, 0 };
+  op.imm = op.opcode < 0xd0 ? I8 : I0;
+  op.flags |= op.opcode & 1 ? 0 : BYTE;
+  from_op (g, d, &op);
+  if (op.digit >= 4 || (op.opcode & 0xfe) == 0xd0)
+    return;
+  /* OF after a rotate by more than one is undefined, and processors differ: LAHF; TEST; SAHF. */
+  literal (d, "\x9f\x84\xc0\x9e", 4);
+  forget (g, EAX_);
+}
+
+/* PUSH of a segment register, of 16 bits: of 32, newer processors write but two bytes. */
+static void
+push_segment (Gen *g, Draft *d)
+{
+  static const uint8_t all[] = { 0x06, 0x0e, 0x16, 0x1e, 0xa0, 0xa8 };
+  unsigned opcode = PICK (g, all);
+  if (!g->k->code16)
+    prefix (d, 0x66);
+  if (opcode >= 0xa0)
+    byte (&d->i, 0x0f);
+  byte (&d->i, opcode);
+  forget (g, ESP_);
+}
+
+/* Registers in the low bits of the opcode; SETcc, CMOVcc. */
+static void
+by_opcode (Gen *g, Draft *d)
+{
+  unsigned n = pick_destination (g);
+  Op op = { 0, 0, 0, NONE, I0, 0, (uint8_t) (1u << n) };
+  switch (below (g, 10))
+    {
+    case 0:
+      op.opcode = (uint8_t) (0x40 + n);
+      break;
+    case 1:
+      op.opcode = (uint8_t) (0x48 + n);
+      break;
+    case 2:
+      op.opcode = (uint8_t) (0x50 + below (g, 8));
+      op.clobbers = ESP_;
+      break;
+    case 3:
+      op.opcode = (uint8_t) (0x58 + n);
+      op.clobbers |= ESP_;
+      break;
+    case 4:
+      op.opcode = (uint8_t) (0x90 + n);
+      op.clobbers |= EAX_;
+      break;
+    case 5:
+      op.opcode = (uint8_t) (0xb0 + n);
+      op.imm = I8;
+      op.clobbers = (uint8_t) (1u << (n & 3));
+      op.flags = BYTE;
+      break;
+    case 6:
+      op.opcode = (uint8_t) (0xb8 + n);
+      op.imm = IZ;
+      break;
+    case 7:
+      byte (&d->i, 0x0f); /* BSWAP: of 16 bits it is undefined */
+      if (g->k->code16)
+        prefix (d, 0x66);
+      byte (&d->i, 0xc8 + n);
+      forget (g, op.clobbers);
+      return;
+    case 8:
+      op = (Op){ 1, (uint8_t) (0x40 + below (g, 16)), R, RM, I0, WREG, 0 };
+      break;
+    default:
+      op = (Op){ 1, (uint8_t) (0x90 + below (g, 16)), 0, RM, I0, BYTE | WRM, 0 };
+    }
+  from_op (g, d, &op);
+}
+
+static void
+string (Gen *g, Draft *d)
+{
+  static const uint8_t opcodes[] = { 0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf, 0xd7 };
+  unsigned opcode = PICK (g, opcodes);
+  pick_o16 (g, d, 15);
+  if (percent (g, 60) && opcode != 0xd7)
+    prefix (d, percent (g, 50) ? 0xf3 : 0xf2);
+  if (percent (g, 3))
+    prefix (d, 0x67);
+  pick_segment (g, d, SEG_DS);
+  byte (&d->i, opcode);
+  forget (g, 1u << ECX | 1u << ESI | 1u << EDI | EAX_);
+}
+
+/* MOV with an absolute offset. */
+static void
+moffs (Gen *g, Draft *d)
+{
+  unsigned opcode = 0xa0 + below (g, 4);
+  unsigned s = pick_segment (g, d, SEG_DS);
+  pick_o16 (g, d, 15);
+  byte (&d->i, opcode);
+  uint32_t offset = pick_linear (g, 4, false) - segment_base (g->sel[s]);
+  if (g->k->code16)
+    word (&d->i, offset & 0xffff);
+  else
+    dword (&d->i, offset);
+  if (opcode < 0xa2)
+    forget (g, EAX_);
+}
+
+static void
+integer (Gen *g, Draft *d)
+{
+  switch (below (g, 56) ? below (g, 14) : 99)
+    {
+    case 99:
+      push_segment (g, d);
+      break;
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+      arithmetic (g, d);
+      break;
+    case 4:
+    case 5:
+      shift (g, d);
+      break;
+    case 6:
+    case 7:
+      by_opcode (g, d);
+      break;
+    case 8:
+      string (g, d);
+      break;
+    case 9:
+      moffs (g, d);
+      break;
+    default:
+      from_op (g, d, &PICK (g, table));
+    }
+}
+
+/* ---- x87 ---- */
+
+/* Bytes of the operand; 0 for what does not exist, or has a place of its own (image). */
+static const uint8_t x87_sizes[8][8] = {
+  { 4, 4, 4, 4, 4, 4, 4, 4 },   { 4, 0, 4, 4, 0, 2, 0, 2 }, { 4, 4, 4, 4, 4, 4, 4, 4 },
+  { 4, 0, 4, 4, 0, 10, 0, 10 }, { 8, 8, 8, 8, 8, 8, 8, 8 }, { 8, 0, 8, 8, 0, 0, 0, 2 },
+  { 2, 2, 2, 2, 2, 2, 2, 2 },   { 2, 0, 2, 2, 10, 8, 10, 8 },
+};
+
+/* FLDENV, FNSTENV, FRSTOR, FNSAVE, FXSAVE, FXRSTOR at a place where both sides' images can differ. */
+static void
+image (Gen *g, Draft *d)
+{
+  static const uint16_t kinds[] = { 0xd904, 0xd906, 0xdd04, 0xdd06, 0x0f00, 0x0f01 };
+  unsigned kind = PICK (g, kinds), reg = kind & 7;
+  bool fx = kind >> 8 == 0x0f, store = fx ? reg == 0 : reg == 6;
+  uint32_t at = IMAGE_START + (fx ? below (g, 2) * 512 : below (g, IMAGE_WINDOW - 108));
+  if ((!store && g->stored) || g->sel[SEG_DS] != SEL_FLAT || g->k->code16)
+    {
+      byte (&d->i, 0x90);
+      return;
+    }
+  if (percent (g, 10))
+    at = IMAGE_START + below (g, IMAGE_WINDOW);
+  bool o16 = !fx && pick_o16 (g, d, 25);
+  byte (&d->i, fx ? 0x0f : kind >> 8);
+  if (fx)
+    byte (&d->i, 0xae);
+  byte (&d->i, reg << 3 | 5);
+  dword (&d->i, at);
+  g->k->image[g->k->images].kind = fx ? IMAGE_FX : o16 ? IMAGE_ENV16 : IMAGE_ENV32;
+  g->k->image[g->k->images].address = store ? at : 0;
+  g->k->images++;
+  g->stored |= store;
+}
+
+static void
+x87 (Gen *g, Draft *d)
+{
+  unsigned opcode = below (g, 8), reg = below (g, 8), size = x87_sizes[opcode][reg];
+  if (percent (g, 4))
+    {
+      image (g, d);
+      return;
+    }
+  if (percent (g, 3))
+    {
+      byte (&d->i, 0x9b);
+      return;
+    }
+  if (percent (g, 50) && size)
+    {
+      byte (&d->i, 0xd8 + opcode);
+      memory (g, d, reg, size);
+      return;
+    }
+  byte (&d->i, 0xd8 + opcode);
+  byte (&d->i, percent (g, 2) ? 0xc0 | below (g, 64) : opcode == 1 ? 0xe0 | below (g, 32) : 0xc0 | below (g, 64));
+  if (opcode == 7)
+    forget (g, EAX_);
+}
+
+/* ---- MMX and SSE ---- */
+
+static void
+mmx (Gen *g, Draft *d)
+{
+  static const uint8_t plain[]
+      = { 0x60, 0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6a, 0x6b, 0x6f, 0x74, 0x75,
+          0x76, 0xd1, 0xd2, 0xd3, 0xd5, 0xd8, 0xd9, 0xda, 0xdb, 0xdc, 0xdd, 0xde, 0xdf, 0xe0, 0xe1,
+          0xe2, 0xe3, 0xe4, 0xe5, 0xe8, 0xe9, 0xea, 0xeb, 0xec, 0xed, 0xee, 0xef, 0xf1, 0xf2, 0xf3,
+          0xf5, 0xf6, 0xf8, 0xf9, 0xfa, 0xfc, 0xfd, 0xfe, 0x7f };
+  static const uint8_t odd[] = { 0x6e, 0x7e, 0x70, 0x71, 0x72, 0x73, 0x77, 0xc4, 0xc5, 0xd7, 0xe7, 0xf7 };
+  unsigned opcode = percent (g, 65) ? PICK (g, plain) : PICK (g, odd), reg = below (g, 8);
+  bool is_memory = percent (g, 50);
+  unsigned size = opcode == 0x6e || opcode == 0x7e || opcode <= 0x62 ? 4 : opcode == 0xc4 ? 2 : 8;
+  byte (&d->i, 0x0f);
+  byte (&d->i, opcode);
+  if (opcode >= 0x71 && opcode <= 0x73)
+    {
+      static const uint8_t shifts[] = { 2, 4, 6, 2, 4, 6, 0, 1, 3, 5, 7 };
+      byte (&d->i, 0xc0 | PICK (g, shifts) << 3 | below (g, 8));
+      byte (&d->i, percent (g, 70) ? below (g, 70) : below (g, 256));
+      return;
+    }
+  if (opcode == 0x77)
+    return;
+  if (opcode == 0xc5 || opcode == 0xd7 || opcode == 0xf7)
+    is_memory = percent (g, 3);
+  if (opcode == 0xe7)
+    is_memory = !percent (g, 3);
+  if (opcode == 0xc5 || opcode == 0xd7)
+    reg = pick_destination (g);
+  unsigned rm = opcode == 0x7e ? pick_destination (g) : below (g, 8);
+  if (is_memory)
+    memory (g, d, reg, size);
+  else
+    byte (&d->i, 0xc0 | reg << 3 | rm);
+  if (opcode == 0x70 || opcode == 0xc4 || opcode == 0xc5)
+    byte (&d->i, below (g, 256));
+  if (opcode == 0xc5 || opcode == 0xd7)
+    forget (g, 1u << reg);
+  if (opcode == 0x7e)
+    forget (g, 1u << rm);
+}
+
+static void
+mxcsr (Gen *g, Draft *d)
+{
+  bool load = percent (g, 30);
+  byte (&d->i, 0x0f);
+  byte (&d->i, 0xae);
+  memory (g, d, load ? 2 : 3, 4);
+}
+
+static void
+sse (Gen *g, Draft *d)
+{
+  static const uint8_t packed[]
+      = { 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x28, 0x29, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f,
+          0x50, 0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58, 0x59, 0x5c, 0x5d, 0x5e, 0x5f, 0xc2, 0xc6,
+          0x51, 0x58, 0x59, 0x5c, 0x5e };
+  static const uint8_t scalar[]
+      = { 0x10, 0x11, 0x2a, 0x2c, 0x2d, 0x51, 0x52, 0x53, 0x58, 0x59, 0x5c, 0x5d, 0x5e, 0x5f, 0xc2 };
+  bool single = percent (g, 40), is_memory = percent (g, 50);
+  unsigned opcode = single ? PICK (g, scalar) : PICK (g, packed), reg = below (g, 8);
+  unsigned size = single || opcode == 0x2e || opcode == 0x2f ? 4 : 16;
+  bool to_gpr = opcode == 0x50 || (single && (opcode == 0x2c || opcode == 0x2d));
+  if (percent (g, 3))
+    {
+      mxcsr (g, d);
+      return;
+    }
+  if (percent (g, 1))
+    {
+      byte (&d->i, 0x0f);
+      byte (&d->i, percent (g, 50) ? 0xae : 0x18);
+      if (d->i.bytes[1] == 0xae)
+        byte (&d->i, 0xf8);
+      else
+        memory (g, d, below (g, 4), 16);
+      return;
+    }
+  if (!single && (opcode == 0x12 || opcode == 0x13 || opcode == 0x16 || opcode == 0x17 || opcode == 0x2a
+                  || opcode == 0x2c || opcode == 0x2d))
+    size = 8;
+  if (opcode == 0x13 || opcode == 0x17 || opcode == 0x2b)
+    is_memory = !percent (g, 2);
+  if (opcode == 0x50)
+    is_memory = percent (g, 2);
+  if (to_gpr)
+    reg = pick_destination (g);
+  if (single)
+    prefix (d, 0xf3);
+  byte (&d->i, 0x0f);
+  byte (&d->i, opcode);
+  if (is_memory)
+    memory_at (g, d, reg, pick_linear (g, size, percent (g, 85)));
+  else
+    byte (&d->i, 0xc0 | reg << 3 | below (g, 8));
+  if (opcode == 0xc2)
+    byte (&d->i, below (g, 8));
+  if (opcode == 0xc6)
+    byte (&d->i, below (g, 256));
+  if (to_gpr)
+    forget (g, 1u << reg);
+}
+
+/* ---- Branches, all forward ---- */
+
+static void
+patch (Gen *g, Draft *d, unsigned index, unsigned kind)
+{
+  d->i.patch = (uint8_t) kind;
+  d->i.at = d->i.length;
+  d->i.target = (uint8_t) (index + 1 + below (g, g->count - index));
+  for (unsigned n = kind == PATCH_REL8 ? 1 : kind == PATCH_REL16 || kind == PATCH_ABS16 ? 2 : 4; n; n--)
+    byte (&d->i, 0);
+}
+
+/* PUSH CS itself leaves the high half of the dword alone on newer processors. */
+static void
+push_cs (Gen *g, Draft *d)
+{
+  byte (&d->i, 0x68);
+  if (g->k->code16)
+    word (&d->i, g->k->cs);
+  else
+    dword (&d->i, g->k->cs);
+}
+
+static void
+flow (Gen *g, Draft *d, unsigned index)
+{
+  bool c16 = g->k->code16;
+  unsigned rel = c16 ? PATCH_REL16 : PATCH_REL32, abs = c16 ? PATCH_ABS16 : PATCH_ABS32;
+  unsigned n = pick_destination (g);
+  switch (below (g, 14))
+    {
+    case 0:
+    case 1:
+    case 2:
+      byte (&d->i, 0x70 + below (g, 16));
+      patch (g, d, index, PATCH_REL8);
+      return;
+    case 3:
+      byte (&d->i, 0x0f);
+      byte (&d->i, 0x80 + below (g, 16));
+      patch (g, d, index, rel);
+      return;
+    case 4:
+      byte (&d->i, 0xe0 + below (g, 4));
+      patch (g, d, index, PATCH_REL8);
+      forget (g, 1u << ECX);
+      return;
+    case 5:
+      byte (&d->i, percent (g, 50) ? 0xe9 : 0xe8);
+      patch (g, d, index, rel);
+      break;
+    case 6:
+      byte (&d->i, 0xeb);
+      patch (g, d, index, PATCH_REL8);
+      return;
+    case 7: /* mov n, target; jmp n or call n */
+      byte (&d->i, 0xb8 + n);
+      patch (g, d, index, abs);
+      byte (&d->i, 0xff);
+      byte (&d->i, (percent (g, 50) ? 0xe0 : 0xd0) + n);
+      forget (g, 1u << n);
+      break;
+    case 8: /* push target; ret */
+      byte (&d->i, 0x68);
+      patch (g, d, index, abs);
+      if (percent (g, 50))
+        byte (&d->i, 0xc3);
+      else
+        {
+          byte (&d->i, 0xc2);
+          word (&d->i, below (g, 40));
+        }
+      break;
+    case 9: /* push cs; push target; retf */
+      push_cs (g, d);
+      byte (&d->i, 0x68);
+      patch (g, d, index, abs);
+      byte (&d->i, 0xcb);
+      break;
+    case 10: /* pushf; push cs; push target; iret */
+      byte (&d->i, 0x9c);
+      push_cs (g, d);
+      byte (&d->i, 0x68);
+      patch (g, d, index, abs);
+      byte (&d->i, 0xcf);
+      break;
+    case 11: /* jmp far, call far */
+      byte (&d->i, percent (g, 50) ? 0xea : 0x9a);
+      patch (g, d, index, abs);
+      word (&d->i, g->k->cs);
+      break;
+    case 12: /* push flags; popf */
+      byte (&d->i, 0x68);
+      {
+        uint32_t flags = (uint32_t) next (&g->random) & (percent (g, 10) ? 0xffffffffu : 0xfffbfeffu);
+        if (c16)
+          word (&d->i, flags & 0xffff);
+        else
+          dword (&d->i, flags);
+      }
+      byte (&d->i, 0x9d);
+      break;
+    default: /* through memory */
+      if (c16 || g->sel[SEG_DS] != SEL_FLAT)
+        {
+          byte (&d->i, 0x90);
+          return;
+        }
+      uint32_t at = DATA + 0x1000 + below (g, 0x1ff8);
+      literal (d, "\xc7\x05", 2);
+      dword (&d->i, at);
+      patch (g, d, index, abs);
+      byte (&d->i, 0xff);
+      byte (&d->i, percent (g, 50) ? 0x25 : 0x15);
+      dword (&d->i, at);
+    }
+  forget (g, ESP_);
+}
+
+/* ---- What privilege 3 may not do, or what traps; selectors ---- */
+
+static void
+selector (Gen *g, Draft *d)
+{
+  static const uint8_t loads[] = { SEG_ES, SEG_DS, SEG_GS, SEG_SS };
+  static const uint16_t selectors[]
+      = { 0, 1, 3, SEL_FLAT, SEL_FLAT, SEL_FLAT, SEL_CODE32, SEL_LDT (0), SEL_LDT (1), SEL_LDT (2),
+          SEL_LDT (3), SEL_LDT (4), SEL_LDT (6), SEL_LDT (0) & ~3, SEL_LDT (1) & ~1, SEL_LDT (12) };
+  uint16_t value = PICK (g, selectors);
+  unsigned n = pick_destination (g), s = PICK (g, loads);
+  if (n == ESP)
+    n = EAX;
+  prefix (d, 0x66); /* mov n, selector, of 16 bits */
+  if (g->k->code16)
+    d->prefixes = 0;
+  byte (&d->i, 0xb8 + n);
+  word (&d->i, value);
+  forget (g, 1u << n);
+  switch (below (g, 6))
+    {
+    case 0: /* LAR, LSL */
+      byte (&d->i, 0x0f);
+      byte (&d->i, 2 + below (g, 2));
+      byte (&d->i, 0xc0 | n);
+      forget (g, EAX_);
+      return;
+    case 1: /* VERR, VERW */
+      byte (&d->i, 0x0f);
+      byte (&d->i, 0);
+      byte (&d->i, (percent (g, 50) ? 0xe0 : 0xe8) | n);
+      return;
+    case 2: /* push n; pop s */
+      if (s == SEG_GS)
+        break;
+      byte (&d->i, 0x50 + n);
+      byte (&d->i, s << 3 | 7);
+      forget (g, ESP_);
+      if (value > 3 || s != SEG_SS)
+        g->sel[s] = value;
+      return;
+    }
+  byte (&d->i, 0x8e);
+  byte (&d->i, 0xc0 | s << 3 | n);
+  if (value > 3 || s != SEG_SS)
+    g->sel[s] = value;
+}
+
+static void
+privileged (Gen *g, Draft *d)
+{
+  static const struct {
+    uint8_t length, bytes[3];
+  } all[] = {
+    { 1, { 0xf4 } },       { 1, { 0xfa } },       { 1, { 0xfb } },       { 1, { 0xec } },
+    { 1, { 0xed } },       { 1, { 0xee } },       { 1, { 0xef } },       { 1, { 0x6c } },
+    { 1, { 0x6d } },       { 1, { 0x6e } },       { 1, { 0x6f } },       { 2, { 0x0f, 0x06 } },
+    { 2, { 0x0f, 0x08 } }, { 2, { 0x0f, 0x09 } }, { 2, { 0x0f, 0x30 } }, { 2, { 0x0f, 0x32 } },
+    { 3, { 0x0f, 0x20, 0xc0 } }, { 3, { 0x0f, 0x22, 0xd8 } }, { 3, { 0x0f, 0x21, 0xf8 } },
+    { 3, { 0x0f, 0x23, 0xc1 } }, { 2, { 0x0f, 0x0b } },       { 1, { 0xcc } },
+    { 1, { 0xce } },       { 1, { 0xf1 } },       { 2, { 0x0f, 0xaa } }, { 3, { 0x0f, 0x01, 0xf0 } },
+    { 2, { 0x0f, 0x35 } },
+  };
+  unsigned n = below (g, sizeof all / sizeof all[0]);
+  if (percent (g, 20))
+    {
+      unsigned vector = below (g, 256);
+      byte (&d->i, 0xcd);
+      byte (&d->i, vector == 0x80 ? 3 : vector); /* not the host's system call */
+      return;
+    }
+  for (unsigned m = 0; m < all[n].length; m++)
+    byte (&d->i, all[n].bytes[m]);
+}
+
+static void
+system_insn (Gen *g, Draft *d)
+{
+  if (percent (g, 75))
+    selector (g, d);
+  else
+    privileged (g, d);
+}
+
+/* ---- Cases ---- */
+
+static void
+instruction (Gen *g, unsigned index)
+{
+  static const uint8_t weights[KINDS] = { 48, 18, 10, 14, 7, 3 };
+  Draft d = { 0 };
+  unsigned kind, chance;
+  do
+    {
+      chance = below (g, 100);
+      for (kind = 0; kind < KINDS - 1 && chance >= weights[kind]; kind++)
+        chance -= weights[kind];
+    }
+  while (!(g->options->kinds >> kind & 1));
+  switch (kind)
+    {
+    case KIND_INTEGER:
+      integer (g, &d);
+      break;
+    case KIND_X87:
+      x87 (g, &d);
+      break;
+    case KIND_MMX:
+      mmx (g, &d);
+      break;
+    case KIND_SSE:
+      sse (g, &d);
+      break;
+    case KIND_FLOW:
+      flow (g, &d, index);
+      break;
+    default:
+      system_insn (g, &d);
+    }
+  finish (&d, &g->k->insn[index]);
+}
+
+static void
+pick_segments (Gen *g, unsigned area)
+{
+  static const uint16_t gs[] = { SEL_LDT (LDT_DATA), SEL_LDT (LDT_ODD), SEL_LDT (LDT_RO), SEL_LDT (LDT_DOWN),
+                                 0, SEL_FLAT };
+  Case *k = g->k;
+  k->code16 = percent (g, 10);
+  k->cs = k->code16 ? SEL_LDT (LDT_CODE16_0 + area) : SEL_CODE32;
+  k->ds = k->es = k->ss = SEL_FLAT;
+  k->gs = PICK (g, gs);
+  if (k->code16 || percent (g, 3))
+    {
+      k->ds = k->es = SEL_LDT (LDT_DATA);
+      k->ss = SEL_LDT (percent (g, 50) ? LDT_STACK16 : LDT_DATA);
+    }
+  g->sel[SEG_ES] = k->es;
+  g->sel[SEG_CS] = k->cs;
+  g->sel[SEG_SS] = k->ss;
+  g->sel[SEG_DS] = k->ds;
+  g->sel[SEG_FS] = 0;
+  g->sel[SEG_GS] = k->gs;
+}
+
+static void
+pick_registers (Gen *g)
+{
+  Case *k = g->k;
+  const uint16_t via[8] = { 0, 0, 0, k->ds, k->ss, k->ss, k->ds, k->es };
+  for (unsigned n = 0; n < 8; n++)
+    k->gpr[n] = random32 (g);
+  for (unsigned n = EBX; n < 8; n++)
+    if (percent (g, n == ESP ? 97 : 85))
+      k->gpr[n] = pick_linear (g, 4, false) - segment_base (via[n]);
+  if (percent (g, 80))
+    k->gpr[ESP] = (DATA + 0x1100 + below (g, 0x1e00) - segment_base (k->ss)) & (percent (g, 80) ? ~3u : ~0u);
+  if (percent (g, 60))
+    k->gpr[ECX] = below (g, 40);
+  /* IRET to a 16-bit stack keeps the high half of the inner ESP. */
+  if (k->ss == SEL_LDT (LDT_STACK16))
+    k->gpr[ESP] = (k->gpr[ESP] & 0xffff) | (OUR_STACK & 0xffff0000u);
+  k->eflags = (uint32_t) (next (&g->random) & 0x8d5) | 0x202;
+  if (percent (g, 50))
+    k->eflags &= ~0x400u;
+  if (percent (g, 4))
+    k->eflags |= 0x40000; /* AC */
+  if (percent (g, 3))
+    k->eflags |= 0x204000; /* ID NT */
+}
+
+static void
+make_case (Gen *g, unsigned slot, unsigned area)
+{
+  Case *k = g->k;
+  memset (k, 0, sizeof *k);
+  g->count = 1 + below (g, g->options->length);
+  g->known = 0xff;
+  g->stored = false;
+  pick_segments (g, area);
+  pick_registers (g);
+  random_fx (g, k->fx);
+  k->start = (uint16_t) (slot * SLOT_SIZE);
+  unsigned room = SLOT_SIZE - 16;
+  for (unsigned n = 0; n < g->count; n++)
+    {
+      instruction (g, n);
+      if (k->insn[n].length > room)
+        g->count = n ? n : 1;
+      else
+        room -= k->insn[n].length;
+    }
+  k->count = (uint8_t) g->count;
+}
+
+void
+silicon_generate (Batch *batch, const Options *options, uint64_t number, unsigned area)
+{
+  Gen g = { .random = options->seed * 0x2545f4914f6cdd1dull + number * 0xd1342543de82ef95ull, .options = options };
+  fill_memory (&g, batch->memory, sizeof batch->memory);
+  fill_memory (&g, batch->image, sizeof batch->image);
+  random_fx (&g, batch->image);
+  random_fx (&g, batch->image + 512);
+  batch->count = BATCH;
+  for (unsigned n = 0; n < BATCH; n++)
+    {
+      g.k = &batch->cases[n];
+      make_case (&g, n, area);
+    }
+}
+
+static void
+put_target (const Case *k, unsigned n, unsigned count, unsigned area, uint8_t *out)
+{
+  const Insn *i = &k->insn[n];
+  uint32_t to = k->offset[i->target < count ? i->target : count];
+  uint32_t relative = to - (uint32_t) (k->offset[n] + i->length);
+  uint32_t absolute = to + k->start + (k->code16 ? 0 : CODE (area));
+  bool is_relative = i->patch == PATCH_REL8 || i->patch == PATCH_REL16 || i->patch == PATCH_REL32;
+  uint32_t v = is_relative ? relative : absolute;
+  unsigned size = i->patch == PATCH_REL8 ? 1 : i->patch == PATCH_REL16 || i->patch == PATCH_ABS16 ? 2 : 4;
+  memcpy (out + k->offset[n] + i->at, &v, size);
+}
+
+unsigned
+silicon_emit (Case *k, unsigned count, unsigned area, bool native, uint8_t out[SLOT_SIZE])
+{
+  static const uint8_t back[] = { 0x66, 0xea, 0x00, 0x08, 0x00, CONTEXT >> 24, 0x33, 0x00 };
+  unsigned at = 0;
+  memset (out, 0xf4, SLOT_SIZE);
+  for (unsigned n = 0; n < count; n++)
+    {
+      k->offset[n] = (uint16_t) at;
+      memcpy (out + at, k->insn[n].bytes, k->insn[n].length);
+      at += k->insn[n].length;
+    }
+  k->offset[count] = (uint16_t) at;
+  k->count = (uint8_t) count;
+  for (unsigned n = 0; n < count; n++)
+    if (k->insn[n].patch)
+      put_target (k, n, count, area, out);
+  if (!native)
+    out[at++] = 0xcc;
+  else
+    {
+      unsigned skip = k->code16 ? 0 : 1;
+      memcpy (out + at, back + skip, sizeof back - skip);
+      at += (unsigned) sizeof back - skip;
+    }
+  return at;
+}

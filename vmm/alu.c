@@ -28,7 +28,7 @@
   }                                                                                                \
   static void form##_##op##bits##flat (VmmVcpu *c, const VmmInsn *i)                               \
   {                                                                                                \
-    VMM_FLAT (p, VmmType##bits, write, form##_##op##bits##mem)                                     \
+    VMM_FLAT (p, VmmMem##bits, write, form##_##op##bits##mem)                                     \
     *p = do_##op##bits (c, *p, expression);                                                        \
   }
 #define FORM_LOAD(op, bits)                                                                        \
@@ -39,7 +39,7 @@
   }                                                                                                \
   static void r_rm_##op##bits##flat (VmmVcpu *c, const VmmInsn *i)                                 \
   {                                                                                                \
-    VMM_FLAT (p, VmmType##bits, read, r_rm_##op##bits##mem)                                        \
+    VMM_FLAT (p, VmmMem##bits, read, r_rm_##op##bits##mem)                                        \
     vmm_set##bits (c, i->reg, do_##op##bits (c, vmm_get##bits (c, i->reg), *p));                   \
   }
 
@@ -78,7 +78,7 @@ OPERATION (xor, "")
   }                                                                                                \
   static void form##_##op##bits##flat (VmmVcpu *c, const VmmInsn *i)                               \
   {                                                                                                \
-    VMM_FLAT (p, VmmType##bits, read, form##_##op##bits##mem)                                      \
+    VMM_FLAT (p, VmmMem##bits, read, form##_##op##bits##mem)                                      \
     do_##op##bits (c, *p, r);                                                                      \
   }
 #define COMPARE_SIZE(op, bits, suffix)                                                             \
@@ -97,7 +97,7 @@ OPERATION (xor, "")
   }                                                                                                \
   static void r_rm_##op##bits##flat (VmmVcpu *c, const VmmInsn *i)                                 \
   {                                                                                                \
-    VMM_FLAT (p, VmmType##bits, read, r_rm_##op##bits##mem)                                        \
+    VMM_FLAT (p, VmmMem##bits, read, r_rm_##op##bits##mem)                                        \
     do_##op##bits (c, vmm_get##bits (c, i->reg), *p);                                              \
   }
 COMPARE_SIZE (cmp, 8, "b")
@@ -153,7 +153,7 @@ const VmmForms vmm_test_rm_i = VMM_FORMS (rm_i_test);
   }                                                                                                \
   static void op##_##bits##flat (VmmVcpu *c, const VmmInsn *i)                                     \
   {                                                                                                \
-    VMM_FLAT (p, VmmType##bits, write, op##_##bits##mem)                                           \
+    VMM_FLAT (p, VmmMem##bits, write, op##_##bits##mem)                                           \
     *p = do_##op##bits (c, *p);                                                                    \
   }
 #define UNARY(op, keep)                                                                            \

@@ -108,7 +108,7 @@ VMM_INLINE bool
 call_flat (VmmVcpu *c, const VmmInsn *i, uint32_t target)
 {
   uint32_t sp = c->gpr[VMM_ESP] - 4;
-  uint32_t *p = (uint32_t *) vmm_flat_for_write (c, sp, 4);
+  VmmMem32 *p = (VmmMem32 *) vmm_flat_for_write (c, sp, 4);
   if (VMM_UNLIKELY (p == NULL || target > c->seg[VMM_CS].limit))
     return false;
   *p = vmm_next_eip (c, i);
@@ -163,7 +163,7 @@ VMM_INLINE bool
 ret_flat (VmmVcpu *c, uint32_t release)
 {
   uint32_t sp = c->gpr[VMM_ESP];
-  uint32_t *p = (uint32_t *) vmm_flat_for_read (c, sp, 4);
+  VmmMem32 *p = (VmmMem32 *) vmm_flat_for_read (c, sp, 4);
   if (VMM_UNLIKELY (p == NULL || *p > c->seg[VMM_CS].limit))
     return false;
   c->eip = *p;

@@ -24,6 +24,11 @@ enum { VMM_SIZE_8, VMM_SIZE_16, VMM_SIZE_32, VMM_SIZES };
 typedef uint8_t VmmType8;
 typedef uint16_t VmmType16;
 typedef uint32_t VmmType32;
+/* The same in guest memory. */
+typedef uint8_t VmmMem8;
+typedef uint16_t VmmMem16 __attribute__ ((aligned (1), may_alias));
+typedef uint32_t VmmMem32 __attribute__ ((aligned (1), may_alias));
+typedef uint64_t VmmMem64 __attribute__ ((aligned (1), may_alias));
 
 typedef struct {
   VmmHandler reg[VMM_SIZES], mem[VMM_SIZES], flat[VMM_SIZES];

@@ -18,7 +18,7 @@
   }                                                                                                \
   static void mov_rm_r##bits##flat (VmmVcpu *c, const VmmInsn *i)                                  \
   {                                                                                                \
-    VMM_FLAT (p, VmmType##bits, write, mov_rm_r##bits##mem)                                        \
+    VMM_FLAT (p, VmmMem##bits, write, mov_rm_r##bits##mem)                                        \
     *p = vmm_get##bits (c, i->reg);                                                                \
   }                                                                                                \
   static void mov_r_rm##bits (VmmVcpu *c, const VmmInsn *i)                                        \
@@ -31,7 +31,7 @@
   }                                                                                                \
   static void mov_r_rm##bits##flat (VmmVcpu *c, const VmmInsn *i)                                  \
   {                                                                                                \
-    VMM_FLAT (p, VmmType##bits, read, mov_r_rm##bits##mem)                                         \
+    VMM_FLAT (p, VmmMem##bits, read, mov_r_rm##bits##mem)                                         \
     vmm_set##bits (c, i->reg, *p);                                                                 \
   }                                                                                                \
   static void mov_rm_i##bits (VmmVcpu *c, const VmmInsn *i)                                        \
@@ -44,7 +44,7 @@
   }                                                                                                \
   static void mov_rm_i##bits##flat (VmmVcpu *c, const VmmInsn *i)                                  \
   {                                                                                                \
-    VMM_FLAT (p, VmmType##bits, write, mov_rm_i##bits##mem)                                        \
+    VMM_FLAT (p, VmmMem##bits, write, mov_rm_i##bits##mem)                                        \
     *p = (VmmType##bits) i->imm;                                                                   \
   }                                                                                                \
   void vmm_op_mov_r##bits##_i (VmmVcpu *c, const VmmInsn *i)                                       \
@@ -71,7 +71,7 @@ const VmmForms vmm_mov_rm_i = VMM_FORMS (mov_rm_i);
   }                                                                                                \
   static void name##from##_##bits##flat (VmmVcpu *c, const VmmInsn *i)                             \
   {                                                                                                \
-    VMM_FLAT (p, VmmType##from, read, name##from##_##bits##mem)                                    \
+    VMM_FLAT (p, VmmMem##from, read, name##from##_##bits##mem)                                    \
     vmm_set##bits (c, i->reg, (VmmType##bits) (type) *p);                                          \
   }
 #define EXTENDS(name, from, type)                                                                  \

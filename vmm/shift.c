@@ -41,7 +41,7 @@
   }                                                                                                \
   static void op##_##form##bits##flat (VmmVcpu *c, const VmmInsn *i)                               \
   {                                                                                                \
-    VMM_FLAT (p, VmmType##bits, write, op##_##form##bits##mem)                                     \
+    VMM_FLAT (p, VmmMem##bits, write, op##_##form##bits##mem)                                     \
     *p = do_##op##bits (c, *p, (uint8_t) (count));                                                 \
   }
 #define SHIFT(op, overflow)                                                                        \

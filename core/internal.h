@@ -210,8 +210,9 @@ GVariant *tn_lines_save (TnInstance *instance);
 void tn_lines_load (TnInstance *instance, GVariant *levels);
 GVariant *tn_broker_save_driven (TnBroker *broker);
 void tn_broker_load_driven (TnBroker *broker, GVariant *levels);
-/* What the wires show now counts as told (machine load); the core's own watchers are told it. */
+/* What the wires show now counts as told (machine load); and: the core's own watchers are told it. */
 void tn_broker_settle (TnBroker *broker);
+void tn_broker_tell_core (TnBroker *broker);
 /* Interrupt controller services of the machine (line.c). */
 TnLine *tn_line_new (TnInstance *instance, const char *name);
 
@@ -249,7 +250,6 @@ bool tn_char_has_host (TnMachine *m, const char *name);
 
 TnBlockHub *tn_block_hub_new (TnMachine *m, bool by_hand);
 void tn_block_hub_free (TnBlockHub *hub);
-void tn_block_backend_gone (TnDevice *back);
 void tn_block_add_host (TnMachine *m, const char *name, const TnBlockOps *ops, void *self);
 void tn_block_host_changed (TnMachine *m, const char *name);
 bool tn_block_has_host (TnMachine *m, const char *name);

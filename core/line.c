@@ -175,6 +175,11 @@ tn_broker_settle (TnBroker *broker)
 
       wire->told = wire->high > 0;
     }
+}
+
+void
+tn_broker_tell_core (TnBroker *broker)
+{
   for (unsigned n = 0; n < broker->watches->len; n++)
     {
       CoreWatch *watch = broker->watches->pdata[n];

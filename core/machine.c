@@ -252,6 +252,7 @@ void
 tn_machine_reset (TnMachine *m)
 {
   tn_machine_quiesce (m);
+  tn_machine_drain_blocks (m);
   tn_memory_map_hold (m->memory);
   for (unsigned n = 0; n < m->devices->len; n++)
     tn_instance_reset (((TnDevice *) m->devices->pdata[n])->instance);

@@ -149,6 +149,22 @@ call_rm32 (VmmVcpu *c, const VmmInsn *i)
   call (c, i, vmm_load_rm32 (c, i), false);
 }
 
+static void
+jmp_rm32flat (VmmVcpu *c, const VmmInsn *i)
+{
+  VMM_FLAT (p, VmmMem32, read, jmp_rm32)
+  vmm_branch (c, *p);
+}
+
+/* Nothing is pushed before the target is read, so the general way may start anew. */
+static void
+call_rm32flat (VmmVcpu *c, const VmmInsn *i)
+{
+  VMM_FLAT (p, VmmMem32, read, call_rm32)
+  if (VMM_UNLIKELY (!(c->stack32) || !call_flat (c, i, *p)))
+    call_rm32 (c, i);
+}
+
 /* ---- RET ---- */
 
 VMM_INLINE void
@@ -213,9 +229,9 @@ ret_i32flat (VmmVcpu *c, const VmmInsn *i)
 #define NEAR_FORMS(name, flat)                                                                     \
   { { NULL, name##16, name##32 }, { NULL, name##16, name##32 }, { NULL, name##16, flat } }
 const VmmForms vmm_jmp_rel = NEAR_FORMS (jmp_rel, jmp_rel32);
-const VmmForms vmm_jmp_rm = NEAR_FORMS (jmp_rm, jmp_rm32);
+const VmmForms vmm_jmp_rm = NEAR_FORMS (jmp_rm, jmp_rm32flat);
 const VmmForms vmm_call_rel = NEAR_FORMS (call_rel, call_rel32flat);
-const VmmForms vmm_call_rm = NEAR_FORMS (call_rm, call_rm32);
+const VmmForms vmm_call_rm = NEAR_FORMS (call_rm, call_rm32flat);
 const VmmForms vmm_ret = NEAR_FORMS (ret, ret32flat);
 const VmmForms vmm_ret_i = NEAR_FORMS (ret_i, ret_i32flat);
 
@@ -317,19 +333,20 @@ vmm_op_int_n (VmmVcpu *c, const VmmInsn *i)
 void
 vmm_op_bound (VmmVcpu *c, const VmmInsn *i)
 {
+  /* The upper bound is not read if the index is below the lower one. */
   uint32_t ea = vmm_ea (c, i), mask = vmm_address_mask (i);
   int32_t index, low, high;
   if (vmm_o16 (i))
     {
       index = (int16_t) c->gpr[i->reg];
       low = (int16_t) vmm_read16 (c, i->segment, ea);
-      high = (int16_t) vmm_read16 (c, i->segment, (ea + 2) & mask);
+      high = index < low ? low : (int16_t) vmm_read16 (c, i->segment, (ea + 2) & mask);
     }
   else
     {
       index = (int32_t) c->gpr[i->reg];
       low = (int32_t) vmm_read32 (c, i->segment, ea);
-      high = (int32_t) vmm_read32 (c, i->segment, (ea + 4) & mask);
+      high = index < low ? low : (int32_t) vmm_read32 (c, i->segment, (ea + 4) & mask);
     }
   if (index < low || index > high)
     vmm_raise (c, EX_BR);

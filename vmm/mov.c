@@ -230,6 +230,12 @@ vmm_op_cmpxchg8b (VmmVcpu *c, const VmmInsn *i)
     if (vmm_condition (c->eflags, n))                                                              \
       c->gpr[i->reg] = v;                                                                          \
   }                                                                                                \
+  static void cmov##n##_32flat (VmmVcpu *c, const VmmInsn *i)                                      \
+  {                                                                                                \
+    VMM_FLAT (p, VmmMem32, read, cmov##n##_32mem)                                                  \
+    if (vmm_condition (c->eflags, n))                                                              \
+      c->gpr[i->reg] = *p;                                                                         \
+  }                                                                                                \
   static void setcc##n (VmmVcpu *c, const VmmInsn *i)                                              \
   {                                                                                                \
     VMM_R8 (c, i->rm) = vmm_condition (c->eflags, n);                                              \
@@ -240,7 +246,7 @@ vmm_op_cmpxchg8b (VmmVcpu *c, const VmmInsn *i)
   }
 #define CMOV_FORMS(n)                                                                              \
   { { NULL, cmov##n##_16, cmov##n##_32 }, { NULL, cmov##n##_16, cmov##n##_32mem },                 \
-    { NULL, cmov##n##_16, cmov##n##_32mem } }
+    { NULL, cmov##n##_16, cmov##n##_32flat } }
 #define SETCC_FORMS(n) { { setcc##n }, { setcc##n##mem }, { setcc##n##mem } }
 #define ALL(X, s)                                                                                  \
   X (0) s X (1) s X (2) s X (3) s X (4) s X (5) s X (6) s X (7) s X (8) s X (9) s X (10) s X (11)  \

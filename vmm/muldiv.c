@@ -80,9 +80,17 @@ MULTIPLY (imul)
   }
 IMUL_SIZE (16, "w")
 IMUL_SIZE (32, "l")
+
+static void
+imul_r_rm_32flat (VmmVcpu *c, const VmmInsn *i)
+{
+  VMM_FLAT (p, VmmMem32, read, imul_r_rm_32)
+  c->gpr[i->reg] = do_imul2_32 (c, c->gpr[i->reg], *p);
+}
+
 #define IMUL_FORMS(name) { NULL, name##16, name##32 }
-const VmmForms vmm_imul_r_rm
-    = { IMUL_FORMS (imul_r_rm_), IMUL_FORMS (imul_r_rm_), IMUL_FORMS (imul_r_rm_) };
+const VmmForms vmm_imul_r_rm = { IMUL_FORMS (imul_r_rm_), IMUL_FORMS (imul_r_rm_),
+                                 { NULL, imul_r_rm_16, imul_r_rm_32flat } };
 const VmmForms vmm_imul_r_rm_i
     = { IMUL_FORMS (imul_r_rm_i_), IMUL_FORMS (imul_r_rm_i_), IMUL_FORMS (imul_r_rm_i_) };
 

@@ -35,10 +35,26 @@ PUSH_FLAT (push_r, c->gpr[i->reg])
 PUSH_SIZES (push_i, i->imm, i->imm)
 PUSH_FLAT (push_i, i->imm)
 PUSH_SIZES (push_rm, vmm_load_rm16 (c, i), vmm_load_rm32 (c, i))
+
+static void
+push_rm32flat (VmmVcpu *c, const VmmInsn *i)
+{
+  VMM_FLAT (from, VmmMem32, read, push_rm32)
+  uint32_t sp = c->gpr[VMM_ESP] - 4, v = *from;
+  VmmMem32 *p = (VmmMem32 *) vmm_flat_for_write (c, sp, 4);
+  if (VMM_UNLIKELY (p == NULL || !c->stack32))
+    {
+      push_rm32 (c, i);
+      return;
+    }
+  *p = v;
+  c->gpr[VMM_ESP] = sp;
+}
+
 #define STACK_FORMS(name) { NULL, name##16, name##32 }, { NULL, name##16, name##32 }
 const VmmForms vmm_push_r = { STACK_FORMS (push_r), { NULL, push_r16, push_r32flat } };
 const VmmForms vmm_push_i = { STACK_FORMS (push_i), { NULL, push_i16, push_i32flat } };
-const VmmForms vmm_push_rm = { STACK_FORMS (push_rm), { NULL, push_rm16, push_rm32 } };
+const VmmForms vmm_push_rm = { STACK_FORMS (push_rm), { NULL, push_rm16, push_rm32flat } };
 
 void
 vmm_op_push_segment (VmmVcpu *c, const VmmInsn *i)

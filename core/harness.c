@@ -692,6 +692,8 @@ tn_harness_block_present (TnHarness *h, const char *name, bool present)
 /* ---- DMA ---- */
 
 typedef struct HostDma {
+  TnHarness *harness;
+  unsigned channel;
   GByteArray *give; /* to memory */
   GByteArray *take; /* from memory */
   size_t room;
@@ -726,6 +728,9 @@ host_dma_move (void *self, uint8_t *data, size_t size, bool to_memory, bool tc, 
       g_byte_array_append (dma->take, data, moved);
       dma->room -= moved;
     }
+  /* Like a card whose FIFO ran empty, or full. */
+  if (to_memory ? dma->give->len == 0 : dma->room == 0)
+    tn_isadma_request_host (dma->harness->machine, dma->channel, false);
   return moved;
 }
 
@@ -745,6 +750,8 @@ tn_harness_add_dma (TnHarness *h, unsigned channel)
   if (channel >= G_N_ELEMENTS (h->dma) || h->dma[channel] != NULL)
     die ("DMA channel %u does not exist or is played already", channel);
   dma = g_new0 (HostDma, 1);
+  dma->harness = h;
+  dma->channel = channel;
   dma->give = g_byte_array_new ();
   dma->take = g_byte_array_new ();
   h->dma[channel] = dma;
@@ -758,9 +765,9 @@ tn_harness_dma_give (TnHarness *h, unsigned channel, const void *bytes, size_t s
 
   lock (h);
   g_byte_array_append (dma->give, bytes, size);
-  tn_isadma_request_host (h->machine, channel, true);
-  if (dma->give->len == 0)
-    tn_isadma_request_host (h->machine, channel, false);
+  tn_isadma_request_host (h->machine, channel, false); /* it may have been emptied since */
+  if (size > 0)
+    tn_isadma_request_host (h->machine, channel, true);
   unlock (h);
 }
 
@@ -772,9 +779,9 @@ tn_harness_dma_take (TnHarness *h, unsigned channel, size_t room)
 
   lock (h);
   dma->room = room;
-  tn_isadma_request_host (h->machine, channel, true);
-  if (dma->room == 0)
-    tn_isadma_request_host (h->machine, channel, false);
+  tn_isadma_request_host (h->machine, channel, false);
+  if (room > 0)
+    tn_isadma_request_host (h->machine, channel, true);
   taken = dma->take;
   dma->take = g_byte_array_new ();
   unlock (h);

@@ -197,12 +197,14 @@ tn_device_dma_service (TnDevice *device, unsigned channel, uint8_t *data, size_t
 {
   TnIsaDma *isa = device->machine->dma;
   TnDma *dma = channel < CHANNELS ? isa->channel[channel] : NULL;
+  size_t moved;
   void *self;
 
   if (dma == NULL)
     return 0;
   self = dma->resource.owner ? dma->resource.owner->self : NULL;
-  return MIN (dma->func (self, data, size, to_memory, tc, dma->user), size);
+  moved = dma->func (self, data, size, to_memory, tc, dma->user);
+  return MIN (moved, size); /* a macro: its arguments may be evaluated twice */
 }
 
 /* ---- State ---- */

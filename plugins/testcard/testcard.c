@@ -231,7 +231,7 @@ testcard_restored (void *self, GError **error)
 
 static const TnProperty properties[] = {
   TN_PROP_LINK (Testcard, link, "chardev", "character back end; none swallows the text", TN_KIND_CHAR),
-  TN_PROP_UINT (Testcard, text_port, "text-port", "I/O port for text", 0x190, 0, 0xffff),
+  TN_PROP_UINT (Testcard, text_port, "text-port", "I/O port for text", 0xe8, 0, 0xffff),
   TN_PROP_UINT (Testcard, post_port, "post-port", "I/O port of POST codes", 0x80, 0, 0xffff),
   TN_PROP_UINT (Testcard, exit_port, "exit-port", "first of four I/O ports that end the run", 0xf4, 0,
                 0xfffc),

@@ -26,9 +26,9 @@ static void
 test_text (void)
 {
   TnHarness *h = card_new ();
-  g_assert_cmphex (tn_harness_in8 (h, 0x190), ==, 0xe9);
-  tn_harness_out8 (h, 0x190, 'o');
-  tn_harness_outs (h, 0x190, "k\n", 2, 1);
+  g_assert_cmphex (tn_harness_in8 (h, 0xe8), ==, 0xe9);
+  tn_harness_out8 (h, 0xe8, 'o');
+  tn_harness_outs (h, 0xe8, "k\n", 2, 1);
   assert_text (h, "ok\n");
   tn_harness_out8 (h, 0x80, 0x1c);
   assert_text (h, "\n@post 1C\n");
@@ -45,10 +45,10 @@ test_text_waits (void)
   TnHarness *h = card_new ();
   tn_harness_char_limit (h, "results", 0);
   for (const char *p = "later"; *p; p++)
-    tn_harness_out8 (h, 0x190, *p);
+    tn_harness_out8 (h, 0xe8, *p);
   assert_text (h, "");
   tn_harness_char_limit (h, "results", SIZE_MAX);
-  tn_harness_out8 (h, 0x190, '!');
+  tn_harness_out8 (h, 0xe8, '!');
   assert_text (h, "later!");
   tn_harness_free (h);
 }

@@ -177,8 +177,7 @@ fcomi (VmmVcpu *c, const VmmInsn *i)
   note (c, i);
   const uint8_t *stub = vmm_host_fcomi + (((i->opcode == 0xdfu) << 4 | (i->modrm - 0xe8u)) << 3);
   uint32_t flags = ((uint32_t (*) (void)) stub) ();
-  if (fpu_leave (c) & (FSW_IE | FSW_DE))
-    return;
+  fpu_leave (c);
   c->eflags = (c->eflags & ~FL_ARITH) | (flags >> 8 & (FL_ARITH & 0xff)) | (flags & 1) * FL_OF;
 }
 
@@ -199,15 +198,45 @@ load_operand (VmmVcpu *c, const VmmInsn *i, unsigned size)
   fpu_leave (c);
 }
 
+/* An unmasked exception that suppresses a store comes before whatever that store would fault with.
+   Where both are possible the instruction is tried first; returns whether that was the end of it. */
+static bool
+store_suppressed (VmmVcpu *c, const VmmInsn *i, uint32_t ea)
+{
+  uint8_t operand[16] __attribute__ ((aligned (16))), host[512] __attribute__ ((aligned (64)));
+  vmm_fpu_sync (c);
+  if (!(~fx_get16 (c->fpu.fx, FX_FCW) & FSW_EXCEPTIONS) || fx_pending (c->fpu.fx))
+    return false;
+  vmm_fpu_load (c);
+  ((VmmHostMemoryStub) memory_stub (i)) (operand);
+  uint16_t fsw;
+  __asm__ volatile ("fnstsw %0" : "=a"(fsw));
+  if (fsw & ~fx_get16 (c->fpu.fx, FX_FCW) & FSW_EXCEPTIONS & ~FSW_PE)
+    {
+      note_operand (c, i, ea);
+      fpu_leave (c);
+      return true;
+    }
+  vmm_host_fx_store (host); /* not wanted: c->fpu.fx is as before */
+  c->fpu.live = false;
+  return false;
+}
+
 static inline void
 store_operand (VmmVcpu *c, const VmmInsn *i, unsigned size)
 {
   uint8_t operand[16] __attribute__ ((aligned (16)));
   if (!fpu_check (c))
     return;
-  uint32_t ea = vmm_ea (c, i);
-  uint32_t linear = fpu_linear (c, i->segment, ea, size, size == 10 ? 8 : size, VMM_CAN_WRITE);
-  fpu_probe (c, linear, size);
+  uint32_t ea = vmm_ea (c, i), linear = c->seg[i->segment].base + ea;
+  if (VMM_UNLIKELY (!fpu_linear_ok (c, i->segment, ea, size, VMM_CAN_WRITE)
+                    || !fpu_writable (c, linear, size)))
+    {
+      if (store_suppressed (c, i, ea))
+        return;
+      linear = fpu_linear (c, i->segment, ea, size, size == 10 ? 8 : size, VMM_CAN_WRITE);
+      vmm_probe_write (c, linear, size, c->user);
+    }
   fpu_enter (c);
   note_operand (c, i, ea);
   ((VmmHostMemoryStub) memory_stub (i)) (operand);
@@ -532,7 +561,11 @@ fx_linear (VmmVcpu *c, const VmmInsn *i, unsigned can)
   control_check (c);
   uint32_t linear = fpu_linear (c, i->segment, vmm_ea (c, i), 512, 1, can);
   if (linear & 15)
-    vmm_gp0 (c);
+    {
+      if (vmm_ac_on (c) && (linear & 3))
+        vmm_alignment_check (c, linear, 4);
+      vmm_gp0 (c);
+    }
   return linear;
 }
 

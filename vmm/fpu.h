@@ -191,6 +191,15 @@ fpu_linear (VmmVcpu *c, VmmSegId s, uint32_t offset, unsigned size, unsigned ali
   return linear;
 }
 
+/* The same without faults: is it certain that nothing forbids the access? */
+static inline bool
+fpu_linear_ok (const VmmVcpu *c, VmmSegId s, uint32_t offset, unsigned size, unsigned can)
+{
+  const VmmSegment *seg = &c->seg[s];
+  uint32_t last = offset + size - 1;
+  return offset >= seg->low && last <= seg->high && last >= offset && (seg->can & can) && !vmm_ac_on (c);
+}
+
 static inline void
 fpu_read (VmmVcpu *c, uint32_t linear, void *to, unsigned size)
 {
@@ -206,11 +215,18 @@ fpu_read (VmmVcpu *c, uint32_t linear, void *to, unsigned size)
     vmm_read_bytes (c, linear, to, size, c->user);
 }
 
+/* Is it known that a write cannot fault? */
+static inline bool
+fpu_writable (const VmmVcpu *c, uint32_t linear, unsigned size)
+{
+  const VmmTlbEntry *e = &c->tlb[c->user][(linear >> 12) & (VMM_TLB_SIZE - 1)];
+  return e->write == (linear & ~0xfffu) && (linear & 0xfff) <= 4096 - size;
+}
+
 static inline void
 fpu_probe (VmmVcpu *c, uint32_t linear, unsigned size)
 {
-  const VmmTlbEntry *e = &c->tlb[c->user][(linear >> 12) & (VMM_TLB_SIZE - 1)];
-  if (VMM_UNLIKELY (e->write != (linear & ~0xfffu) || (linear & 0xfff) > 4096 - size))
+  if (VMM_UNLIKELY (!fpu_writable (c, linear, size)))
     vmm_probe_write (c, linear, size, c->user);
 }
 

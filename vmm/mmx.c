@@ -219,11 +219,11 @@ maskmovq (VmmVcpu *c, const VmmInsn *i)
   if (!mmx_check (c))
     return;
   uint32_t offset = i->flags & VMM_INSN_A16 ? c->gpr[VMM_EDI] & 0xffff : c->gpr[VMM_EDI];
-  uint32_t linear = fpu_linear (c, i->segment, offset, 8, 1, VMM_CAN_WRITE);
-  vmm_probe_write (c, linear, 8, c->user);
   fpu_enter (c);
   uint64_t v = vmm_mmx_get (i->reg), mask = vmm_mmx_get (i->rm);
   fpu_leave (c);
+  uint32_t linear = fpu_linear (c, i->segment, offset, 8, 8, VMM_CAN_WRITE);
+  vmm_probe_write (c, linear, 8, c->user);
   for (unsigned n = 0; n < 8; n++)
     if (mask >> (8 * n + 7) & 1)
       vmm_write_linear8 (c, linear + n, (uint8_t) (v >> (8 * n)), c->user);

@@ -271,7 +271,7 @@ vmm_lar (VmmVcpu *c, uint16_t selector, uint32_t *value)
     return false;
   if (!(d.high & 0x1000) && !(types >> vmm_desc_type (&d) & 1))
     return false;
-  *value = d.high & 0x00f0ff00;
+  *value = d.high & 0x00ffff00; /* the limit's bits too, as the silicon does */
   return true;
 }
 
@@ -331,7 +331,10 @@ vmm_stack_push (VmmVcpu *c, VmmStack *stack, uint32_t value, bool o16)
   uint32_t size = o16 ? 2 : 4, sp = (stack->sp - size) & stack->mask, last = sp + size - 1;
   const VmmSegment *ss = &stack->ss;
   if (sp < ss->low || last > ss->high || last < sp || !(ss->can & VMM_CAN_WRITE))
-    vmm_raise_error (c, EX_SS, stack->fault);
+    if (!vmm_wraps (ss, VMM_CAN_WRITE))
+      vmm_raise_error (c, EX_SS, stack->fault);
+  if (stack->user && vmm_ac_on (c) && ((ss->base + sp) & (size - 1)))
+    vmm_alignment_check (c, ss->base + sp, size);
   if (o16)
     vmm_write_linear16 (c, ss->base + sp, (uint16_t) value, stack->user);
   else

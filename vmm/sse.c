@@ -41,14 +41,14 @@ set (VmmVcpu *c, unsigned n, const Xmm *v)
 
 /* ---- Operands ---- */
 
-/* 16 bytes that must be aligned. */
+/* 16 bytes that must be aligned: #GP(0), before the segment's limit is looked at. */
 static inline uint32_t
 aligned_linear (VmmVcpu *c, const VmmInsn *i, unsigned can)
 {
-  uint32_t linear = fpu_linear (c, i->segment, vmm_ea (c, i), 16, 1, can);
-  if (VMM_UNLIKELY (linear & 15))
+  uint32_t ea = vmm_ea (c, i);
+  if (VMM_UNLIKELY ((c->seg[i->segment].base + ea) & 15))
     vmm_gp0 (c);
-  return linear;
+  return fpu_linear (c, i->segment, ea, 16, 1, can);
 }
 
 static inline Xmm
@@ -62,13 +62,21 @@ source_packed (VmmVcpu *c, const VmmInsn *i)
   return v;
 }
 
+/* What #AC asks of an operand; unaligned moves of 16 bytes are free. */
+static inline unsigned
+alignment (unsigned size)
+{
+  return size < 16 ? size : 1;
+}
+
 /* The low `size` bytes of a register or memory, the rest zero. */
 static inline Xmm
 source_low (VmmVcpu *c, const VmmInsn *i, unsigned size)
 {
   Xmm v = { { 0 } };
   if (i->flags & VMM_INSN_MEM)
-    fpu_read (c, fpu_linear (c, i->segment, vmm_ea (c, i), size, size, VMM_CAN_READ), &v, size);
+    fpu_read (c, fpu_linear (c, i->segment, vmm_ea (c, i), size, alignment (size), VMM_CAN_READ),
+              &v, size);
   else
     memcpy (&v, fx_xmm (c, i->rm), size);
   return v;
@@ -123,17 +131,76 @@ range_unmasked (VmmVcpu *c)
   return (fx_get32 (c->fpu.fx, FX_MXCSR) & both) != both;
 }
 
-/* Unmasked underflow strikes for every tiny result, masked underflow only for an inexact one.  Flushing
-   to zero tells which are tiny. */
-static uint32_t
-tiny_flag (VmmVcpu *c, VmmHostSse stub, Xmm destination, const Xmm *source)
+/* Is a op b not a number of 24 bits, whatever its exponent?  In double precision nothing overflows; what
+   is inexact there, or has more bits, is inexact. */
+static bool
+inexact (unsigned opcode, float x, float y)
 {
-  uint32_t work = host_mxcsr (c) | MXCSR_FTZ;
-  if (fx_get32 (c->fpu.fx, FX_MXCSR) & FSW_UE << MXCSR_MASKS_SHIFT)
-    return 0;
-  stub (&destination, source, &work);
-  restore_mxcsr (work);
-  return work & FSW_UE;
+  double a = x, b = y;
+  uint32_t csr = MXCSR_RESET, usual = MXCSR_RESET;
+  uint64_t bits;
+  switch (opcode)
+    {
+    case 0x58:
+      __asm__ volatile ("ldmxcsr %2\n\taddsd %3, %0\n\tstmxcsr %1" : "+x"(a), "=m"(csr) : "m"(usual), "x"(b));
+      break;
+    case 0x59:
+      __asm__ volatile ("ldmxcsr %2\n\tmulsd %3, %0\n\tstmxcsr %1" : "+x"(a), "=m"(csr) : "m"(usual), "x"(b));
+      break;
+    case 0x5c:
+      __asm__ volatile ("ldmxcsr %2\n\tsubsd %3, %0\n\tstmxcsr %1" : "+x"(a), "=m"(csr) : "m"(usual), "x"(b));
+      break;
+    default:
+      __asm__ volatile ("ldmxcsr %2\n\tdivsd %3, %0\n\tstmxcsr %1" : "+x"(a), "=m"(csr) : "m"(usual), "x"(b));
+    }
+  memcpy (&bits, &a, sizeof bits);
+  return (csr & FSW_PE) || (bits & 0x1fffffff);
+}
+
+/* With overflow or underflow unmasked the flags are not those of the masked instruction: every tiny
+   result underflows, be it exact or not (flushing to zero tells which are tiny); and a result out of
+   range is inexact only if its 24 bits are.  One element at a time. */
+static uint32_t
+range_flags (VmmVcpu *c, unsigned opcode, Xmm first, Xmm second)
+{
+  VmmHostSse stub = (VmmHostSse) (vmm_host_sse + 32 * ((opcode - 0x50) * 2 + 1));
+  bool underflow = !(fx_get32 (c->fpu.fx, FX_MXCSR) & FSW_UE << MXCSR_MASKS_SHIFT);
+  bool overflow = !(fx_get32 (c->fpu.fx, FX_MXCSR) & FSW_OE << MXCSR_MASKS_SHIFT);
+  Xmm r = first;
+  uint32_t work = host_mxcsr (c), tiny = host_mxcsr (c) | MXCSR_FTZ;
+  stub (&r, &second, &work);
+  r = first;
+  stub (&r, &second, &tiny);
+  uint32_t flags = work & FSW_EXCEPTIONS;
+  if ((underflow && (tiny & FSW_UE)) || (overflow && (flags & FSW_OE)))
+    {
+      flags |= tiny & FSW_UE;
+      flags &= ~FSW_PE;
+      if (inexact (opcode, first.f[0], second.f[0]))
+        flags |= FSW_PE;
+    }
+  return flags;
+}
+
+static inline bool
+has_range (unsigned opcode)
+{
+  return opcode == 0x58 || opcode == 0x59 || opcode == 0x5c || opcode == 0x5e;
+}
+
+/* Raises what `run` would not notice, or notice wrongly. */
+static __attribute__ ((noinline)) void
+take_range_flags (VmmVcpu *c, const VmmInsn *i, unsigned elements, const Xmm *source)
+{
+  Xmm first = get (c, i->reg);
+  uint32_t flags = 0;
+  for (unsigned n = 0; n < elements; n++)
+    {
+      Xmm a = { { first.d[n] } }, b = { { source->d[n] } };
+      flags |= range_flags (c, i->opcode, a, b);
+    }
+  restore_mxcsr (0);
+  take_flags (c, flags);
 }
 
 static inline void
@@ -141,10 +208,9 @@ run (VmmVcpu *c, unsigned n, VmmHostSse stub, const Xmm *source)
 {
   Xmm destination = get (c, n);
   uint32_t work = host_mxcsr (c);
-  uint32_t raised = VMM_UNLIKELY (range_unmasked (c)) ? tiny_flag (c, stub, destination, source) : 0;
   stub (&destination, source, &work);
   restore_mxcsr (work);
-  take_flags (c, work | raised);
+  take_flags (c, work);
   set (c, n, &destination);
 }
 
@@ -161,6 +227,8 @@ arithmetic_packed (VmmVcpu *c, const VmmInsn *i)
 {
   sse_check (c);
   Xmm source = source_packed (c, i);
+  if (VMM_UNLIKELY (range_unmasked (c)) && has_range (i->opcode))
+    take_range_flags (c, i, 4, &source);
   run (c, i->reg, stub_at (vmm_host_sse, (i->opcode - 0x50u) * 2), &source);
 }
 
@@ -169,6 +237,8 @@ arithmetic_scalar (VmmVcpu *c, const VmmInsn *i)
 {
   sse_check (c);
   Xmm source = source_low (c, i, 4);
+  if (VMM_UNLIKELY (range_unmasked (c)) && has_range (i->opcode))
+    take_range_flags (c, i, 1, &source);
   run (c, i->reg, stub_at (vmm_host_sse, (i->opcode - 0x50u) * 2 + 1), &source);
 }
 
@@ -287,7 +357,7 @@ movups_store (VmmVcpu *c, const VmmInsn *i)
 {
   sse_check (c);
   if (i->flags & VMM_INSN_MEM)
-    store (c, fpu_linear (c, i->segment, vmm_ea (c, i), 16, 16, VMM_CAN_WRITE),
+    store (c, fpu_linear (c, i->segment, vmm_ea (c, i), 16, alignment (16), VMM_CAN_WRITE),
            fx_xmm (c, i->reg), 16);
   else
     memmove (fx_xmm (c, i->rm), fx_xmm (c, i->reg), 16);
@@ -397,8 +467,9 @@ cvtps2pi (VmmVcpu *c, const VmmInsn *i)
   if (!mmx_check (c))
     return;
   Xmm source = source_low (c, i, 8);
-  uint64_t v = to_integer (c, 2 + (i->opcode == 0x2c), &source);
   fpu_enter (c);
+  vmm_mmx_get (i->reg); /* the x87 unit turns to MMX before an exception */
+  uint64_t v = to_integer (c, 2 + (i->opcode == 0x2c), &source);
   vmm_mmx_set (i->reg, v);
   fpu_leave (c);
 }

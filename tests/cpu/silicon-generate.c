@@ -714,6 +714,9 @@ image (Gen *g, Draft *d)
     }
   if (percent (g, 10))
     at = IMAGE_START + below (g, IMAGE_WINDOW);
+  /* FXRSTOR elsewhere might find denormals-are-zeros in MXCSR. */
+  if (fx && !store && at % 16 == 0 && at % 512 && at <= IMAGE_START + IMAGE_WINDOW - 512)
+    at = IMAGE_START;
   bool o16 = !fx && pick_o16 (g, d, 25);
   byte (&d->i, fx ? 0x0f : kind >> 8);
   if (fx)
@@ -796,13 +799,34 @@ mmx (Gen *g, Draft *d)
     forget (g, 1u << rm);
 }
 
+/* LDMXCSR of a value without the bit for denormals-are-zeros, which a Pentium III does not know. */
+static void
+load_mxcsr (Gen *g, Draft *d)
+{
+  uint32_t at = DATA + 0x1000 + below (g, 0x800) * 4, v = (uint32_t) (next (&g->random) & 0xffbf);
+  if (percent (g, 5))
+    v |= 0x10000u << below (g, 16);
+  if (percent (g, 70))
+    v |= 0x1f80;
+  literal (d, "\xc7\x05", 2); /* mov [at], v */
+  dword (&d->i, at);
+  dword (&d->i, v);
+  literal (d, "\x0f\xae\x15", 3);
+  dword (&d->i, at);
+}
+
 static void
 mxcsr (Gen *g, Draft *d)
 {
-  bool load = percent (g, 30);
+  bool load = percent (g, 30) && !g->k->code16 && g->sel[SEG_DS] == SEL_FLAT;
+  if (load)
+    {
+      load_mxcsr (g, d);
+      return;
+    }
   byte (&d->i, 0x0f);
   byte (&d->i, 0xae);
-  memory (g, d, load ? 2 : 3, 4);
+  memory (g, d, 3, 4);
 }
 
 static void
@@ -938,6 +962,11 @@ flow (Gen *g, Draft *d, unsigned index)
       byte (&d->i, 0xcb);
       break;
     case 10: /* pushf; push cs; push target; iret */
+      if (g->k->eflags & 0x4000)
+        {
+          byte (&d->i, 0x90);
+          return;
+        }
       byte (&d->i, 0x9c);
       push_cs (g, d);
       byte (&d->i, 0x68);
@@ -952,7 +981,7 @@ flow (Gen *g, Draft *d, unsigned index)
     case 12: /* push flags; popf */
       byte (&d->i, 0x68);
       {
-        uint32_t flags = (uint32_t) next (&g->random) & (percent (g, 10) ? 0xffffffffu : 0xfffbfeffu);
+        uint32_t flags = (uint32_t) next (&g->random) & (percent (g, 10) ? 0xffffbfffu : 0xfffbbeffu);
         if (c16)
           word (&d->i, flags & 0xffff);
         else
@@ -984,7 +1013,7 @@ selector (Gen *g, Draft *d)
 {
   static const uint8_t loads[] = { SEG_ES, SEG_DS, SEG_GS, SEG_SS };
   static const uint16_t selectors[]
-      = { 0, 1, 3, SEL_FLAT, SEL_FLAT, SEL_FLAT, SEL_CODE32, SEL_LDT (0), SEL_LDT (1), SEL_LDT (2),
+      = { 0, SEL_FLAT, SEL_FLAT, SEL_FLAT, SEL_CODE32, SEL_LDT (0), SEL_LDT (1), SEL_LDT (2),
           SEL_LDT (3), SEL_LDT (4), SEL_LDT (6), SEL_LDT (0) & ~3, SEL_LDT (1) & ~1, SEL_LDT (12) };
   uint16_t value = PICK (g, selectors);
   unsigned n = pick_destination (g), s = PICK (g, loads);

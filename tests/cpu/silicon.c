@@ -117,11 +117,70 @@ mask_fx (uint8_t *fx)
   memset (fx + 288, 0, 224);
 }
 
+/* The opcode that faulted: one byte, or two as 0FXX; 0 if it cannot be told. */
+static unsigned
+faulting_opcode (const Case *k, const Result *r, unsigned area)
+{
+  static const uint8_t prefixes[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3 };
+  const uint8_t *code = run.code[area];
+  uint32_t at = r->eip - (k->code16 ? 0 : CODE (area));
+  while (at < CODE_SIZE - 2 && memchr (prefixes, code[at], sizeof prefixes))
+    at++;
+  if (at >= CODE_SIZE - 2 || r->vector == VECTOR_END)
+    return 0;
+  return code[at] == 0x0f ? 0x0f00u | code[at + 1] : code[at];
+}
+
+/* The x87 registers by number instead of by place in the stack, and TOP forgotten. */
+static void
+forget_top (uint8_t *fx)
+{
+  uint8_t st[128];
+  unsigned top = fx[3] >> 3 & 7;
+  memcpy (st, fx + 32, sizeof st);
+  for (unsigned n = 0; n < 8; n++)
+    memcpy (fx + 32 + 16 * n, st + 16 * ((n - top) & 7), 16);
+  fx[3] &= 0xc7;
+}
+
+/* What is left behind by an instruction that faulted half way. */
+static void
+explain_fault (const Case *k, Result *native, Result *ours, unsigned area)
+{
+  switch (faulting_opcode (k, native, area))
+    {
+    case 0xdb: /* a store of 80 bits is one of 64 and one of 16 */
+    case 0xdf:
+    case 0x60: /* PUSHA has pushed some, POPA has popped some */
+      native->lines = ours->lines = 0;
+      native->checksum = ours->checksum = 0;
+      break;
+    case 0x61:
+      memcpy (native->gpr, ours->gpr, sizeof native->gpr);
+      break;
+    case 0xd9: /* blocks of x87 state: which byte of the page is first missed is up to the processor */
+    case 0xdd:
+    case 0x0fae:
+      native->cr2 &= ~0xfffu;
+      ours->cr2 &= ~0xfffu;
+      break;
+    case 0x0f7e: /* MMX stores have already set TOP to 0 */
+    case 0x0f7f:
+    case 0x0fe7:
+    case 0x0ff7:
+      forget_top (native->fx);
+      forget_top (ours->fx);
+      break;
+    }
+}
+
 /* Differences that README.md explains are taken away. */
 static void
-explain (Case *k, Result *native, Result *ours)
+explain (const Case *k, Result *native, Result *ours, unsigned area)
 {
   Result *both[2] = { native, ours };
+  if (native->vector == ours->vector && native->eip == ours->eip)
+    explain_fault (k, native, ours, area);
   for (unsigned n = 0; n < 2; n++)
     {
       mask_fx (both[n]->fx);
@@ -318,7 +377,7 @@ run_case (Batch *b, unsigned area, unsigned n, Result *ours)
 {
   Case *k = &b->cases[n];
   ours_run (b, area, n, ours);
-  explain (k, &b->native[n], ours);
+  explain (k, &b->native[n], ours, area);
   return compare (k, &b->native[n], ours);
 }
 

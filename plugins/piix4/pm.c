@@ -299,7 +299,6 @@ static const TnPciOps power_ops = { .written = power_written };
 
 static const Piix4Field power_fields[] = {
   { 0x3c, 1, 0, 0xff, 0 },                /* INTLN: bochsbios keeps the SCI number here */
-  { 0x3c, 1, 0, 0xff, 0 },                /* INTLN: bochsbios keeps the SCI's number there */
   { 0x40, 4, 0x00000001, 0x0000ffc0, 0 }, /* PMBA */
   { 0x44, 4, 0, 0xffffffff, 0 }, { 0x48, 4, 0, 0xffffffff, 0 }, /* CNTA, CNTB */
   { 0x4c, 4, 0, 0xffffffff, 0 },          /* GPICTL */

@@ -5,7 +5,7 @@
  *   rom-runner [OPTION...] FILE [ARGUMENT...]
  *     -m MIB   RAM (64)
  *     -p PORT  POST codes, a byte; the last one is reported (0x80)
- *     -t PORT  text port (0x190)
+ *     -t PORT  text port (0xe8)
  *     -e CODE  success is this last POST code
  *     -n N     stop after N million instructions (0: never)
  *     -w ADDRESS=HEX  write these bytes into RAM after loading (repeatable, up to 8)
@@ -508,7 +508,7 @@ main (int argc, char **argv)
   if (!r)
     return 71;
   r->post_port = 0x80;
-  r->text_port = 0x190;
+  r->text_port = 0xe8;
   r->wanted_post = 0x100;
   r->timer = INT64_MAX;
   uint64_t mib = parse (r, argc, argv);

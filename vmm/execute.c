@@ -104,14 +104,19 @@ step (VmmVcpu *c)
   c->eflags &= ~FL_RF;
   bc->resync = true;
   i->handler (c, i);
-  if (goes_round (c, i, eip))
+  bool round = goes_round (c, i, eip);
+  if (round)
     c->eflags |= rf;
   if (!c->branched)
     c->eip = vmm_next_eip (c, i);
   c->branched = false;
   c->instructions++;
   if ((c->step || c->debug_hits) && !(c->inhibit & VMM_INHIBIT_SS))
-    vmm_debug_trap (c, c->step ? 0x4000 : 0);
+    {
+      if (round) /* a trap between two rounds saves RF set */
+        c->eflags |= FL_RF;
+      vmm_debug_trap (c, c->step ? 0x4000 : 0);
+    }
   c->step = false;
 }
 

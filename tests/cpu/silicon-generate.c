@@ -20,6 +20,7 @@ enum { EAX, ECX, EDX, EBX, ESP, EBP, ESI, EDI };
 typedef struct {
   uint64_t random;
   const Options *options;
+  bool traps;     /* EFLAGS.TF may be on */
   Case *k;
   uint8_t known;  /* general registers that still hold what they began with */
   unsigned count; /* instructions in this sequence */
@@ -331,8 +332,6 @@ pick_segment (Gen *g, Draft *d, unsigned usual)
   if (!percent (g, 12))
     return usual;
   unsigned s = percent (g, 50) ? SEG_GS : below (g, 6);
-  if (s == SEG_CS && g->k->code16) /* the end of the sequence is not the same on both sides */
-    return usual;
   prefix (d, segment_prefix[s]);
   return s;
 }
@@ -554,6 +553,12 @@ shift (Gen *g, Draft *d)
   from_op (g, d, &op);
   if (op.digit >= 4 || (op.opcode & 0xfe) == 0xd0)
     return;
+  if (g->traps)
+    {
+      *d = (Draft){ 0 };
+      byte (&d->i, 0x90);
+      return;
+    }
   /* OF after a rotate by more than one is undefined, and processors differ: LAHF; TEST; SAHF. */
   literal (d, "\x9f\x84\xc0\x9e", 4);
   forget (g, EAX_);
@@ -982,6 +987,7 @@ flow (Gen *g, Draft *d, unsigned index)
       byte (&d->i, 0x68);
       {
         uint32_t flags = (uint32_t) next (&g->random) & (percent (g, 10) ? 0xffffbfffu : 0xfffbbeffu);
+        g->traps |= flags & 0x100;
         if (c16)
           word (&d->i, flags & 0xffff);
         else
@@ -1184,7 +1190,7 @@ make_case (Gen *g, unsigned slot, unsigned area)
   memset (k, 0, sizeof *k);
   g->count = 1 + below (g, g->options->length);
   g->known = 0xff;
-  g->stored = false;
+  g->stored = g->traps = false;
   pick_segments (g, area);
   pick_registers (g);
   random_fx (g, k->fx);
@@ -1230,10 +1236,10 @@ put_target (const Case *k, unsigned n, unsigned count, unsigned area, uint8_t *o
   memcpy (out + k->offset[n] + i->at, &v, size);
 }
 
-unsigned
-silicon_emit (Case *k, unsigned count, unsigned area, bool native, uint8_t out[SLOT_SIZE])
+void
+silicon_emit (Case *k, unsigned count, unsigned area, uint8_t out[SLOT_SIZE])
 {
-  static const uint8_t back[] = { 0x66, 0xea, 0x00, 0x08, 0x00, CONTEXT >> 24, 0x33, 0x00 };
+  const uint32_t back = RETURN, selector = SEL_RETURN;
   unsigned at = 0;
   memset (out, 0xf4, SLOT_SIZE);
   for (unsigned n = 0; n < count; n++)
@@ -1247,13 +1253,9 @@ silicon_emit (Case *k, unsigned count, unsigned area, bool native, uint8_t out[S
   for (unsigned n = 0; n < count; n++)
     if (k->insn[n].patch)
       put_target (k, n, count, area, out);
-  if (!native)
-    out[at++] = 0xcc;
-  else
-    {
-      unsigned skip = k->code16 ? 0 : 1;
-      memcpy (out + at, back + skip, sizeof back - skip);
-      at += (unsigned) sizeof back - skip;
-    }
-  return at;
+  if (k->code16)
+    out[at++] = 0x66;
+  out[at++] = 0xea;
+  memcpy (out + at, &back, 4);
+  memcpy (out + at + 4, &selector, 2);
 }

@@ -23,7 +23,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-/* ORDER: silicon-native.asm */
+/* ORDER: Context */
 typedef struct {
   uint32_t gpr[8];
   uint64_t eflags;
@@ -31,23 +31,26 @@ typedef struct {
   uint16_t far_selector, reserved;
   uint16_t ds, es, ss, gs;
   uint64_t host_rsp, host_return;
+  uint32_t mxcsr;
   /* from the signal handler */
   uint32_t vector, error, cr2, eip;
   uint16_t cs;
   bool signalled;
-  uint8_t reserved2[512 - 92 + 1];
-  uint8_t fx[512] __attribute__ ((aligned (16)));
+  uint8_t fx[512] __attribute__ ((aligned (512)));
 } Context;
 _Static_assert (offsetof (Context, fx) == 512, "silicon-native.asm");
-#define RETURN 0x800u /* offset of the way back within the page */
+_Static_assert (offsetof (Context, mxcsr) == 72, "silicon-native.asm");
 
-static Context *const context = (Context *) (uintptr_t) CONTEXT;
+extern Context silicon_context;
+Context silicon_context;
+static Context *const context = &silicon_context;
 
 void silicon_enter (void);
 _Noreturn void silicon_abandon (void);
 void silicon_signal (int number, siginfo_t *info, void *ucontext);
 void silicon_on_signal (int number, siginfo_t *info, void *ucontext);
-extern const uint8_t silicon_return[], silicon_return_end[];
+extern const uint8_t silicon_return[], silicon_return_address1[], silicon_return_address2[],
+    silicon_return_end[];
 
 static struct {
   pid_t pid;
@@ -146,6 +149,8 @@ static void
 run_batch (Batch *batch, unsigned area)
 {
   uint8_t *pages[RW_PAGES];
+  mprotect ((void *) (uintptr_t) CODE (area), CODE_SIZE, PROT_READ | PROT_EXEC);
+  mprotect ((void *) (uintptr_t) CODE (area ^ 1), CODE_SIZE, PROT_NONE);
   for (unsigned n = 0; n < DATA_PAGES; n++)
     if (n != 0 && n != 3 && n != 7)
       {
@@ -179,15 +184,13 @@ map_fixed (uint32_t address, size_t size, int protection)
 static bool
 map_memory (void)
 {
-  if (map_fixed (CONTEXT, 4096, PROT_READ | PROT_WRITE | PROT_EXEC) == MAP_FAILED
-      || map_fixed (IMAGE, 4096, PROT_READ | PROT_WRITE) == MAP_FAILED)
+  if (map_fixed (IMAGE, 4096, PROT_READ | PROT_WRITE) == MAP_FAILED)
     return false;
   for (unsigned n = 0; n < DATA_PAGES; n++)
     if (n != 0 && n != 3 && n != 7
         && map_fixed (DATA + n * 4096, 4096, PROT_READ | PROT_WRITE) == MAP_FAILED)
       return false;
-  memcpy ((uint8_t *) context + RETURN, silicon_return, (size_t) (silicon_return_end - silicon_return));
-  return true;
+  return !mprotect ((void *) (uintptr_t) RETURN, 4096, PROT_READ | PROT_EXEC);
 }
 
 static bool
@@ -243,9 +246,6 @@ child (Batch *batches[2], int from, int to)
       close (fd);
   if (!map_memory () || !make_ldt ())
     _exit (2);
-  for (unsigned area = 0; area < 2; area++)
-    if (mprotect ((void *) (uintptr_t) CODE (area), CODE_SIZE, PROT_READ | PROT_EXEC))
-      _exit (2);
   catch_signals ();
   if (!confine ())
     _exit (3);
@@ -258,6 +258,26 @@ child (Batch *batches[2], int from, int to)
 
 /* ---- The parent ---- */
 
+/* The way back, with the address of the context in it. */
+static bool
+make_return_page (void)
+{
+  uint8_t *page = map_fixed (RETURN, 4096, PROT_READ | PROT_WRITE);
+  uint64_t address = (uintptr_t) context;
+  if (page == MAP_FAILED)
+    return false;
+  memcpy (page, silicon_return, (size_t) (silicon_return_end - silicon_return));
+  memcpy (page + (silicon_return_address1 - silicon_return), &address, 8);
+  memcpy (page + (silicon_return_address2 - silicon_return), &address, 8);
+  return true;
+}
+
+const uint8_t *
+native_return_page (void)
+{
+  return (const uint8_t *) (uintptr_t) RETURN;
+}
+
 const char *
 native_start (Batch *batches[2], uint8_t *code[2])
 {
@@ -269,6 +289,8 @@ native_start (Batch *batches[2], uint8_t *code[2])
       if (code[area] == MAP_FAILED)
         return "no memory below 4 GiB";
     }
+  if (!make_return_page ())
+    return "no memory below 4 GiB";
   if (pipe (there) || pipe (back))
     return "no pipes";
   native.pid = fork ();

@@ -18,10 +18,11 @@
 /* Pages of RAM. */
 enum {
   PAGE_DIRECTORY = 1,
-  PAGE_TABLES = 2, /* one for each of the five 4 MiB areas below */
+  PAGE_TABLES = 2, /* one for each of the six 4 MiB areas below */
   PAGE_KERNEL = 8, /* code, descriptor tables, TSS, stack, control: KERNEL in linear space */
   PAGE_DATA = 16,  /* in the reverse order, so that neighbours in linear space are none here */
   PAGE_IMAGE = 32,
+  PAGE_RETURN = 33,
   PAGE_CODE = 64,  /* 16 for each area */
 };
 #define RAM_SIZE (1u << 20)
@@ -84,15 +85,13 @@ map (uint32_t linear, unsigned physical, unsigned table, bool user, bool writabl
 static void
 make_pages (void)
 {
-  for (unsigned area = 0; area < 2; area++)
-    for (unsigned n = 0; n < 16; n++)
-      map (CODE (area) + n * 4096, PAGE_CODE + 16 * area + n, area, true, false);
   for (unsigned n = 0; n < DATA_PAGES; n++)
     if (n != 0 && n != 3 && n != 7)
       map (DATA + n * 4096, PAGE_DATA + DATA_PAGES - n, 2, true, memchr (rw_pages, (int) n, RW_PAGES));
   map (IMAGE, PAGE_IMAGE, 3, true, true);
+  map (RETURN, PAGE_RETURN, 4, true, false);
   for (unsigned n = 0; n < K_PAGES; n++)
-    map (KERNEL + n * 4096, PAGE_KERNEL + n, 4, false, true);
+    map (KERNEL + n * 4096, PAGE_KERNEL + n, 5, false, true);
 }
 
 static void
@@ -111,6 +110,7 @@ make_tables (void)
   descriptor (tables + 0x10, 0, 0xfffff, 0x93, 0xc);
   descriptor (tables + 0x20, 0, 0xfffff, 0xfb, 0xc);
   descriptor (tables + 0x28, 0, 0xfffff, 0xf3, 0xc);
+  descriptor (tables + 0x30, 0, 0xfffff, 0x7b, 0xc); /* SEL_RETURN: not present, that ends sequences */
   descriptor (tables + 0x38, K_TABLES + 0x100, LDT_COUNT * 8 - 1, 0x82, 0);
   descriptor (tables + 0x40, K_TABLES + 0x200, 0x67, 0x8b, 0);
   for (unsigned n = 0; n < LDT_COUNT; n++)
@@ -268,6 +268,7 @@ ours_start (void)
   ours.stack = page (PAGE_KERNEL + 2) + 4096;
   for (unsigned n = 0; n < RW_PAGES; n++)
     ours.pages[n] = page (PAGE_DATA + DATA_PAGES - rw_pages[n]);
+  memcpy (page (PAGE_RETURN), native_return_page (), 4096);
   ours.image = page (PAGE_IMAGE) + 4096 - IMAGE_WINDOW;
   start_state ();
 }
@@ -287,9 +288,23 @@ ours_code (unsigned area, unsigned slot, const uint8_t *code)
   vmm_vm_write (ours.vm, (PAGE_CODE + 16 * area) * 4096 + slot * SLOT_SIZE, code, SLOT_SIZE);
 }
 
+/* One area is there, the other is not: it is being written. */
+static void
+switch_area (unsigned area)
+{
+  for (unsigned n = 0; n < 16; n++)
+    {
+      map (CODE (area) + n * 4096, PAGE_CODE + 16 * area + n, area, true, false);
+      put32 (page (PAGE_TABLES + (area ^ 1)) + (CODE (area ^ 1) >> 12 & 1023) * 4 + n * 4, 0);
+    }
+  /* That flushes the TLB. */
+  vmm_vm_map_read (ours.vm, VMM_VIEW_NORMAL, 0, VMM_PAGE_SIZE, VMM_MAP_RAM, 0, NULL);
+}
+
 void
 ours_prepare (const Batch *batch, unsigned area)
 {
+  switch_area (area);
   for (unsigned n = 0; n < DATA_PAGES; n++)
     if (n != 0 && n != 3 && n != 7)
       memcpy (page (PAGE_DATA + DATA_PAGES - n), batch->memory + n * 4096, 4096);
@@ -335,10 +350,11 @@ take_case (const Case *k, unsigned area, Result *r)
   r->error = error ? get32 (top - 24) : 0;
   r->cr2 = vector == 14 ? get32 (ours.control + C_CR2) : 0;
   memcpy (r->fx, ours.control + C_FX_OUT, 512);
-  if (vector == 3 && r->eip == end + 1 && r->cs == k->cs)
+  if (vector == 11 && r->error == (SEL_RETURN & ~3u) && r->eip == end)
     {
       r->vector = VECTOR_END;
-      r->eip = end;
+      r->error = 0;
+      r->eflags &= ~0x10000u; /* RF: it was a fault */
     }
 }
 

@@ -186,7 +186,11 @@ explain (const Case *k, Result *native, Result *ours, unsigned area)
       mask_fx (both[n]->fx);
       mask_image (k, both[n]->image);
       if (both[n]->vector == 14)
-        both[n]->error &= ~0x10u; /* no-execute did not exist */
+        {
+          both[n]->error &= ~0x10u; /* no-execute did not exist */
+          if (both[n]->cr2 >= OUR_STACK - 0x3000)
+            both[n]->error |= 1; /* our side's kernel is there */
+        }
       else
         both[n]->cr2 = 0;
     }
@@ -325,7 +329,7 @@ report (Case *k, uint64_t batch, unsigned slot, unsigned area, const char *what,
   Result start = { .eip = k->start, .eflags = k->eflags, .cs = k->cs, .ds = k->ds, .es = k->es,
                    .ss = k->ss, .gs = k->gs, .vector = VECTOR_END };
   memcpy (start.gpr, k->gpr, sizeof start.gpr);
-  silicon_emit (k, k->count, area, true, code);
+  silicon_emit (k, k->count, area, code);
   printf ("\n%s differs: --seed %llu --first %llu --seconds 0, case %u\n", what,
           (unsigned long long) settings.options.seed, (unsigned long long) batch, slot);
   print_code (k, area, code, native->eip);
@@ -346,10 +350,9 @@ report (Case *k, uint64_t batch, unsigned slot, unsigned area, const char *what,
 static void
 put_code (Batch *b, unsigned area, unsigned slot, unsigned count)
 {
-  uint8_t code[SLOT_SIZE];
-  silicon_emit (&b->cases[slot], count, area, false, code);
+  uint8_t *code = run.code[area] + slot * SLOT_SIZE;
+  silicon_emit (&b->cases[slot], count, area, code);
   ours_code (area, slot, code);
-  silicon_emit (&b->cases[slot], count, area, true, run.code[area] + slot * SLOT_SIZE);
 }
 
 static void

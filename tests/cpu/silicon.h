@@ -14,18 +14,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ---- Linear addresses, the same on both sides (silicon-native.asm knows CONTEXT) ---- */
+/* ---- Linear addresses, the same on both sides; far apart, shifted by a bit too ---- */
 
-#define CODE(area) (0x10000000u + (area) * 0x01000000u) /* two areas: one is run while one is made */
+#define CODE(area) (0x5a4b0000u + (area) * 0x01000000u) /* two areas: one is run while one is made */
 #define CODE_SIZE 0x10000u
 #define SLOT_SIZE 256u
-#define CONTEXT 0x18000000u
+#define RETURN 0x61d35000u /* a page with the way back */
 /* Eight pages: 0 missing, 1 and 2 writable, 3 missing, 4 read-only, 5 writable, 6 read-only,
    7 missing. */
-#define DATA 0x20000000u
+#define DATA 0x2e7c0000u
 #define DATA_PAGES 8
 /* x87 and FXSAVE images, in the last KiB of a page; the page after it is missing. */
-#define IMAGE 0x28000000u
+#define IMAGE 0x38a90000u
 #define IMAGE_WINDOW 1024u
 #define IMAGE_START (IMAGE + 4096u - IMAGE_WINDOW)
 
@@ -119,8 +119,8 @@ typedef struct {
 } Options;
 /* Batch `number` of the run. */
 void silicon_generate (Batch *batch, const Options *options, uint64_t number, unsigned area);
-/* The bytes of the first `count` instructions and the end; returns their number. */
-unsigned silicon_emit (Case *k, unsigned count, unsigned area, bool native, uint8_t out[SLOT_SIZE]);
+/* The bytes of the first `count` instructions and the end: a far jump to the way back. */
+void silicon_emit (Case *k, unsigned count, unsigned area, uint8_t out[SLOT_SIZE]);
 
 /* ---- memory, shared by both sides (silicon.c) ---- */
 
@@ -132,8 +132,12 @@ void memory_take (Result *r, uint8_t *const pages[RW_PAGES], const uint8_t *memo
 
 /* ---- silicon-native.c ---- */
 
+#define SEL_RETURN 0x33u /* the host's 64-bit code */
+
 /* NULL, or why the host cannot do it. */
 const char *native_start (Batch *batches[2], uint8_t *code[2]);
+/* What the host has in the page at RETURN. */
+const uint8_t *native_return_page (void);
 void native_begin (unsigned area); /* runs the batch of the area in the other process */
 /* Until all that was begun is done; false: the process died, batch->current says where. */
 bool native_wait (void);

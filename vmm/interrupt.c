@@ -187,7 +187,7 @@ deliver_v86 (VmmVcpu *c, uint8_t vector, uint32_t return_eip)
   vmm_stack_push (c, &stack, return_eip, true);
   c->gpr[VMM_ESP] = stack.sp;
   c->seg[VMM_CS] = vmm_segment_v86 (cs);
-  enter_handler (c, ip, FL_TF | FL_NT | FL_RF | (virtual_if ? FL_VIF : FL_IF));
+  enter_handler (c, ip, FL_TF | FL_RF | (virtual_if ? FL_VIF : FL_IF));
 }
 
 /* ---- Events ---- */

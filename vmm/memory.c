@@ -82,6 +82,46 @@ size_mask (unsigned size)
   return size == 8 ? ~0ull : (1ull << size * 8) - 1;
 }
 
+/* Copies whose common sizes the compiler turns into moves. */
+static inline uint64_t
+get (const uint8_t *from, unsigned size)
+{
+  uint64_t v = 0;
+  switch (size)
+    {
+    case 1:
+      return *from;
+    case 2:
+      memcpy (&v, from, 2);
+      return v;
+    case 4:
+      memcpy (&v, from, 4);
+      return v;
+    default:
+      memcpy (&v, from, size);
+      return v;
+    }
+}
+
+static inline void
+put (uint8_t *to, uint64_t v, unsigned size)
+{
+  switch (size)
+    {
+    case 1:
+      *to = (uint8_t) v;
+      break;
+    case 2:
+      memcpy (to, &v, 2);
+      break;
+    case 4:
+      memcpy (to, &v, 4);
+      break;
+    default:
+      memcpy (to, &v, size);
+    }
+}
+
 /* Within one page; any size up to 8. */
 static uint64_t
 load (VmmVcpu *c, uint32_t address, unsigned size)
@@ -89,10 +129,7 @@ load (VmmVcpu *c, uint32_t address, unsigned size)
   uintptr_t host = c->vm->read_map[view (c)][address >> 12];
   uint64_t v = 0;
   if (host > VMM_PHYS_IGNORE && !vmm_apic_hit (c, address))
-    {
-      memcpy (&v, (const uint8_t *) host + (address & 0xfff), size);
-      return v;
-    }
+    return get ((const uint8_t *) host + (address & 0xfff), size);
   if (host == VMM_PHYS_IGNORE && !vmm_apic_hit (c, address))
     return size_mask (size);
   for (unsigned at = 0; at < size;)
@@ -125,7 +162,7 @@ store (VmmVcpu *c, uint32_t address, uint64_t value, unsigned size)
   uintptr_t host = c->vm->write_map[view (c)][address >> 12];
   if (host > VMM_PHYS_IGNORE && !vmm_apic_hit (c, address))
     {
-      memcpy ((uint8_t *) host + (address & 0xfff), &value, size);
+      put ((uint8_t *) host + (address & 0xfff), value, size);
       note_write (c, address, size);
       return;
     }
@@ -219,12 +256,25 @@ finish_walk (VmmVcpu *c, uint32_t linear, bool write, bool user, const Entry *up
   w->page &= c->a20_mask;
 }
 
+/* Half an entry of a table; tables are aligned, and nearly always in RAM. */
+static inline uint32_t
+read_table (VmmVcpu *c, uint32_t address)
+{
+  uint32_t v;
+  address &= c->a20_mask;
+  uintptr_t host = c->vm->read_map[view (c)][address >> 12];
+  if (VMM_UNLIKELY (host <= VMM_PHYS_IGNORE || vmm_apic_hit (c, address)))
+    return (uint32_t) load (c, address, 4);
+  memcpy (&v, (const uint8_t *) host + (address & 0xffc), sizeof v);
+  return v;
+}
+
 static void
 walk_32 (VmmVcpu *c, uint32_t linear, bool write, bool user, Walk *w)
 {
   uint32_t error = access_error (write, user);
   Entry pde = { (c->cr3 & PAGE) + (linear >> 22) * 4, 0 }, pte;
-  pde.value = vmm_phys_read (c, pde.address, 4);
+  pde.value = read_table (c, pde.address);
   if (!(pde.value & PTE_P))
     page_fault (c, linear, error);
   w->user = pde.value & PTE_U;
@@ -240,7 +290,7 @@ walk_32 (VmmVcpu *c, uint32_t linear, bool write, bool user, Walk *w)
       return;
     }
   pte.address = ((uint32_t) pde.value & PAGE) + (linear >> 12 & 0x3ff) * 4;
-  pte.value = vmm_phys_read (c, pte.address, 4);
+  pte.value = read_table (c, pte.address);
   if (!(pte.value & PTE_P))
     page_fault (c, linear, error);
   w->user = w->user && (pte.value & PTE_U);
@@ -252,8 +302,8 @@ walk_32 (VmmVcpu *c, uint32_t linear, bool write, bool user, Walk *w)
 static uint64_t
 read_entry (VmmVcpu *c, uint32_t address)
 {
-  uint64_t low = vmm_phys_read (c, address, 4);
-  return low | (uint64_t) vmm_phys_read (c, address + 4, 4) << 32;
+  uint64_t low = read_table (c, address);
+  return low | (uint64_t) read_table (c, address + 4) << 32;
 }
 
 #define PAE_RESERVED 0xfffffff000000000ull

@@ -173,6 +173,6 @@ vmm_cpuid (VmmVcpu *c)
 uint64_t
 vmm_tsc (VmmVcpu *c)
 {
-  uint64_t now = c->config.read_tsc ? c->config.read_tsc (c->config.opaque) : c->instructions;
+  uint64_t now = c->config.read_tsc ? c->config.read_tsc (c->config.opaque) : vmm_retired (c);
   return now + c->tsc_offset;
 }

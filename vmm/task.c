@@ -271,6 +271,6 @@ vmm_task_switch (VmmVcpu *c, uint16_t selector, VmmTaskSource source, uint32_t n
   load_segments (c, &t);
   if (has_error)
     push_error (c, error, !vmm_is_tss32 (&tr));
-  if (t.trap && vmm_is_tss32 (&tr))
-    c->debug_hits |= 0x8000; /* BT: the loop traps before the first instruction */
+  if (t.trap)
+    vmm_debug_trap (c, 0x8000); /* BT, before the first instruction */
 }

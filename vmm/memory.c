@@ -403,12 +403,9 @@ static void
 drop (VmmVcpu *c, unsigned user, unsigned index)
 {
   VmmTlbEntry *e = &c->tlb[user][index];
-  if (e->write != VMM_TLB_EMPTY)
-    {
-      uint8_t *flags = &c->vm->page_flags[c->tlb_phys[user][index] >> 12];
-      if (*flags & VMM_PAGE_TRACK)
-        __atomic_fetch_or (flags, VMM_PAGE_DIRTY, __ATOMIC_RELAXED);
-    }
+  if (VMM_UNLIKELY (c->tlb_flags[user][index] & VMM_TLB_TRACK) && e->write != VMM_TLB_EMPTY)
+    __atomic_fetch_or (&c->vm->page_flags[c->tlb_phys[user][index] >> 12], VMM_PAGE_DIRTY,
+                       __ATOMIC_RELAXED);
   e->read = e->write = VMM_TLB_EMPTY;
 }
 
@@ -441,7 +438,7 @@ fill (VmmVcpu *c, uint32_t linear, bool user, const Walk *w)
   e->write = writable ? page : VMM_TLB_EMPTY;
   e->delta = reads - page;
   c->tlb_phys[user][index] = w->page;
-  c->tlb_flags[user][index] = w->flags;
+  c->tlb_flags[user][index] = w->flags | (flags & VMM_PAGE_TRACK ? VMM_TLB_TRACK : 0);
   if (w->flags & VMM_TLB_LARGE)
     c->tlb_large[linear >> 25] |= (uint8_t) (1u << (linear >> 22 & 7));
 }

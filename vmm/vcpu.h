@@ -128,9 +128,10 @@ typedef struct {
 #define VMM_TLB_BITS 10
 #define VMM_TLB_SIZE (1u << VMM_TLB_BITS)
 #define VMM_TLB_EMPTY 1u /* a tag that no page address equals */
-#define VMM_TLB_USED 512
+#define VMM_TLB_USED 2048
 #define VMM_TLB_GLOBAL 1
 #define VMM_TLB_LARGE 2
+#define VMM_TLB_TRACK 4 /* the page is tracked: what it lets through must be noted when it goes */
 typedef struct {
   uint32_t read, write; /* linear page address | 0 for which the access may go straight to the host;
                            VMM_TLB_EMPTY if it may not (missing, MMIO, rights, code page, watched) */

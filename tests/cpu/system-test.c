@@ -464,6 +464,27 @@ test_tasks (void)
   guest_free (g);
 }
 
+/* The same with the T bit of task B. */
+static void
+test_task_trap (void)
+{
+#define TRAP { 0x1001, 0 }, { 0x3000, 0xffff8ff0 }
+  static const uint32_t expected[][2] = {
+    TRAP,           { 0x60, 0x50 },   { 0x61, 0xb0b },    { 0x50, 0 },        TRAP,
+    { 0x62, 0x4000 }, { 0x63, 0x28 }, { 0x51, 0 },        { 0x52, 0 },        TRAP,
+    { 0x62, 0x4000 }, { 0x63, 0x28 }, TRAP,               { 0x62, 0x4000 },   { 0x63, 0x28 },
+    { 0x100d, 0x28 }, { 0x100d, 0x38 }, { 0x53, 8 },      { 0x54, 0 },
+  };
+#undef TRAP
+  Guest *g = guest_new ();
+  enter_protected (g);
+  LOAD (g, tasks, 0x8000);
+  put32 (g, TSS_B + 0x64, get32 (g, TSS_B + 0x64) | 1);
+  CHECK (run (g, 1000) == VMM_EXIT_HLT);
+  COMPARE_LOG (g, expected);
+  guest_free (g);
+}
+
 static void
 test_v86 (void)
 {
@@ -764,7 +785,8 @@ main (void)
     void (*test) (void);
   } tests[] = {
     { "segments", test_segments }, { "rings", test_rings },   { "paging", test_paging },
-    { "pae", test_pae },           { "tasks", test_tasks },   { "v86", test_v86 },
+    { "pae", test_pae },           { "tasks", test_tasks },   { "task-trap", test_task_trap },
+    { "v86", test_v86 },
     { "debug", test_debug },       { "triple", test_triple }, { "real", test_real },
     { "mmio", test_mmio },         { "smm", test_smm },       { "a20", test_a20 },
     { "remap", test_remap },       { "abandon", test_abandon }, { "ram", test_ram },

@@ -51,6 +51,7 @@ struct VmmBlockCache {
   uint64_t code_end;  /* the first EIP that may not be fetched */
   const VmmBlock *running; /* its instructions are not yet counted; NULL between blocks */
   uint32_t running_eip;
+  unsigned faults_in_a_row;
 
   VmmRecent recent[1u << VMM_RECENT_BITS];
   VmmBlock *hash[1u << VMM_BLOCK_HASH_BITS];

@@ -159,6 +159,7 @@ loop (VmmVcpu *c)
 {
   VmmBlockCache *bc = c->blocks;
   bc->resync = true;
+  bc->faults_in_a_row = 0;
   for (;;)
     {
       if (VMM_UNLIKELY (bc->resync || c->stop_block || c->instructions >= c->slice_end
@@ -171,6 +172,10 @@ loop (VmmVcpu *c)
     }
 }
 
+/* Deliveries that fail one after the other: two or three end in shutdown, but a guest can make #AC and
+   #GP follow each other for ever, and then it must still be possible to leave. */
+#define FAULTS_IN_A_ROW 64
+
 static void
 fault (VmmVcpu *c)
 {
@@ -179,6 +184,12 @@ fault (VmmVcpu *c)
   c->branched = false;
   c->step = false;
   c->inhibit = 0;
+  if (++c->blocks->faults_in_a_row > FAULTS_IN_A_ROW)
+    {
+      /* To the boundary, and through the instruction again. */
+      c->delivering = c->delivering_exception = c->external = false;
+      return;
+    }
   vmm_deliver_fault (c);
 }
 

@@ -18,6 +18,7 @@ typedef struct {
   void *self;
   GByteArray *to_front, *to_back;
   bool moving;
+  bool connection_known, connected; /* what the back end said of its peer */
 } Pipe;
 
 struct TnChar {
@@ -131,8 +132,9 @@ give_back (TnMachine *m, Pipe *pipe, const uint8_t *bytes, size_t size)
 {
   void *self;
   const TnCharOps *ops = back_ops (m, pipe, &self);
+  size_t taken = ops ? ops->send (self, bytes, size) : 0;
 
-  return ops ? MIN (ops->send (self, bytes, size), size) : 0;
+  return MIN (taken, size);
 }
 
 static size_t
@@ -164,13 +166,19 @@ move_held (TnMachine *m, Pipe *pipe)
 
 /* ---- From the back end ---- */
 
+/* A back end that no device is linked to is not held up. */
+static bool
+nobody_listens (TnMachine *m, const Pipe *pipe)
+{
+  return pipe->front == NULL && m->realized && m->loading == 0;
+}
+
 static size_t
 receive (TnMachine *m, Pipe *pipe, const uint8_t *bytes, size_t size)
 {
   size_t done = 0;
 
-  /* A front end that nobody made listens to nothing: do not hold the back end up. */
-  if (pipe->front == NULL && m->loading == 0)
+  if (nobody_listens (m, pipe))
     return size;
   move_held (m, pipe);
   if (pipe->to_front->len == 0 && !pipe->moving)
@@ -185,7 +193,7 @@ receive (TnMachine *m, Pipe *pipe, const uint8_t *bytes, size_t size)
 static size_t
 room (TnMachine *m, const Pipe *pipe)
 {
-  if (pipe->front == NULL && m->loading == 0)
+  if (nobody_listens (m, pipe))
     return HOLD_MAX;
   return pipe->to_front->len > 0 ? 0 : front_room (m, pipe);
 }
@@ -219,13 +227,24 @@ tn_device_char_writable (TnDevice *device)
   writable (device->machine, get_pipe (device->machine, device->name));
 }
 
+static void
+tell_connected (TnMachine *m, const Pipe *pipe)
+{
+  const TnChar *front = pipe->front;
+
+  if (pipe->connection_known && front != NULL && front->ops->connected != NULL && m->loading == 0
+      && front->resource.owner->realized)
+    front->ops->connected (front->resource.owner->self, pipe->connected, front->data);
+}
+
 void
 tn_device_char_connected (TnDevice *device, bool connected)
 {
-  TnChar *front = get_pipe (device->machine, device->name)->front;
+  Pipe *pipe = get_pipe (device->machine, device->name);
 
-  if (front != NULL && front->ops->connected != NULL && device->machine->loading == 0)
-    front->ops->connected (front->resource.owner->self, connected, front->data);
+  pipe->connection_known = true;
+  pipe->connected = connected;
+  tell_connected (device->machine, pipe);
 }
 
 /* ---- Back ends of the host ---- */
@@ -402,7 +421,7 @@ tn_char_break (TnChar *chr, bool on)
 
 /* ---- Swap and state ---- */
 
-/* After a swap or load: what was held moves, and both sides are told that they may go on. */
+/* After a reset, swap or load: what was held moves, and both sides are told how things stand. */
 void
 tn_char_commit (TnMachine *m)
 {
@@ -412,6 +431,7 @@ tn_char_commit (TnMachine *m)
       const TnCharOps *ops;
       void *self;
 
+      tell_connected (m, pipe);
       writable (m, pipe);
       ops = back_ops (m, pipe, &self);
       if (ops != NULL && ops->accept != NULL && pipe->to_front->len == 0 && front_room (m, pipe) > 0)

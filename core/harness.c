@@ -632,18 +632,10 @@ host_block_flush (void *self)
   return host_block_check (self, 0, 0);
 }
 
-static void
-host_block_eject (void *self)
-{
-  HostBlock *b = self;
-
-  if (b->info.removable)
-    __atomic_store_n (&b->info.present, false, __ATOMIC_RELAXED);
-}
-
 static const TnBlockOps host_block_ops = { .info = host_block_info, .read = host_block_read,
-                                           .write = host_block_write, .flush = host_block_flush,
-                                           .eject = host_block_eject };
+                                           .write = host_block_write, .flush = host_block_flush };
+
+/* No eject: the drive opens its tray, and what lies in it is the test's business. */
 
 static HostBlock *
 find_block (TnHarness *h, const char *name)

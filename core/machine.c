@@ -257,5 +257,6 @@ tn_machine_reset (TnMachine *m)
   for (unsigned n = 0; n < m->devices->len; n++)
     tn_instance_reset (((TnDevice *) m->devices->pdata[n])->instance);
   tn_memory_map_commit (m->memory);
+  tn_char_commit (m);
   tn_machine_resume (m);
 }

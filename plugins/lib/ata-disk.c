@@ -182,6 +182,8 @@ identify (AtaDrive *d)
     uint16_t value;
   } fixed[] = {
     { 0, 0x0040 },                 /* fixed drive */
+    { 4, 63 * ATA_SECTOR },        /* ATA-1: bytes of a track, and of a sector; bochsbios reads as */
+    { 5, ATA_SECTOR },             /*   many bytes as word 5 says */
     { 20, 3 },                     /* dual ported buffer with read cache */
     { 21, ATA_BUFFER_SIZE / 512 }, /* its size */
     { 22, 4 },                     /* bytes of READ LONG */

@@ -205,6 +205,7 @@ pty_realize (void *self, GError **error)
     }
   if (!open_master (p, error) || (p->symlink && !make_symlink (p, error)))
     return false;
+  tn_device_char_connected (p->device, false);
   tn_device_log (p->device, TN_LOG_INFO, "terminal %s", p->symlink ? p->symlink : p->slave);
   return true;
 }

@@ -49,7 +49,7 @@ static void
 text_flush (void *self, void *data)
 {
   Testcard *t = self;
-  size_t taken = MIN (tn_char_send (t->chr, t->pending, t->pending_count), t->pending_count);
+  size_t taken = tn_char_send (t->chr, t->pending, t->pending_count);
   t->pending_count -= taken;
   memmove (t->pending, t->pending + taken, t->pending_count);
 }

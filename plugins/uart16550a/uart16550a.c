@@ -93,7 +93,7 @@ typedef struct {
   uint8_t tx[FIFO_SIZE], tx_count; /* THR or FIFO */
   uint8_t tsr;                     /* shift register */
   bool tsr_busy, tsr_stalled;      /* stalled: sent, but the back end did not take it */
-  int64_t tsr_due;                 /* when its last bit has left */
+  int64_t tsr_due;                 /* when its last bit has left; 0 when stalled */
   bool thre_pending;               /* the interrupt of an emptied THR */
   bool thre_owed;                  /* ... comes when the shift register is done */
 } Uart;
@@ -313,7 +313,7 @@ tx_emit (Uart *u, unsigned n)
     out[i] &= word_mask (u);
 
   if (!(u->mcr & MCR_LOOP))
-    taken = MIN (tn_char_send (u->chr, out, n), n);
+    taken = tn_char_send (u->chr, out, n);
   else
     for (unsigned i = 0; i < n; i++)
       rx_push (u, out[i]);
@@ -322,7 +322,8 @@ tx_emit (Uart *u, unsigned n)
   if (u->tsr_stalled)
     {
       if (taken)
-        tx_load (u, taken - 1, u->tsr_due + taken * time);
+        tx_load (u, taken - 1, 0);
+      u->tsr_due = 0;
       return;
     }
   if (u->mcr & MCR_LOOP)
@@ -603,7 +604,7 @@ uart_restored (void *self, GError **error)
       || (u->mcr & ~MCR_MASK) || (u->fcr & ~FCR_KEPT) || (u->lsr_errors & ~LSR_OE)
       || (u->fcr && !fifos_on (u)) || (u->tx_count && !u->tsr_busy)
       || (u->tsr_stalled && !u->tsr_busy)
-      || (u->tsr_busy && ABS (u->tsr_due / 2 - now / 2) > 60 * TN_NS_PER_S))
+      || (u->tsr_busy && !u->tsr_stalled && ABS (u->tsr_due / 2 - now / 2) > 60 * TN_NS_PER_S))
     return tn_device_fail (u->device, error, TN_ERROR_STATE, "registers cannot hold such values");
   if (u->lcr & LCR_BREAK)
     tn_char_break (u->chr, true);
@@ -633,6 +634,7 @@ static const TnField fields[] = {
   TN_FIELD (Uart, dlm, 1),
   TN_FIELD (Uart, lsr_errors, 1),
   TN_FIELD (Uart, msr, 1),
+  TN_FIELD (Uart, connected, 1),
   TN_FIELD (Uart, rx, 1),
   TN_FIELD (Uart, rx_count, 1),
   TN_FIELD (Uart, rx_timeout, 1),

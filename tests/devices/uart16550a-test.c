@@ -29,7 +29,8 @@ static void
 check_output (TnHarness *h, const char *expected)
 {
   GByteArray *got = tn_harness_char_take (h, "term");
-  g_assert_cmpmem (got->data, got->len, expected, strlen (expected));
+  g_byte_array_append (got, (const uint8_t *) "", 1);
+  g_assert_cmpstr ((const char *) got->data, ==, expected);
   g_byte_array_unref (got);
 }
 
@@ -153,6 +154,7 @@ static void
 test_slow_back_end (void)
 {
   TnHarness *h = new_port ();
+  set_line (h, 1, 3);
   tn_harness_out8 (h, IIR, 0x07);
   tn_harness_char_limit (h, "term", 2);
   for (unsigned i = 0; i < 8; i++)

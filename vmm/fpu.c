@@ -618,22 +618,29 @@ vmm_fpu_fxrstor (VmmVcpu *c, const VmmInsn *i)
 }
 
 const char *
-vmm_fpu_set_image (VmmVcpu *c, const uint8_t image[512])
+vmm_fpu_check_image (const uint8_t image[512])
 {
-  uint8_t fx[512] = { 0 };
+  uint8_t fx[FX_XMM];
   if (fx_get32 (image, FX_MXCSR) & ~MXCSR_MASK)
-    return "reserved bits of MXCSR are set";
+    return "reserved bits of MXCSR";
   take_x87 (fx, image);
   if (fx_get16 (fx, FX_FCW) != fx_get16 (image, FX_FCW))
-    return "reserved bits of the x87 control word are wrong";
+    return "reserved bits of the x87 control word";
   if (fx_get16 (fx, FX_FSW) != fx_get16 (image, FX_FSW))
-    return "the x87 status word contradicts the control word";
+    return "x87 status and control word contradict each other";
+  return NULL;
+}
+
+void
+vmm_fpu_set_image (VmmVcpu *c, const uint8_t image[512])
+{
+  uint8_t *fx = c->fpu.fx;
+  vmm_fpu_sync (c);
+  memset (fx, 0, sizeof c->fpu.fx);
+  take_x87 (fx, image);
   fx_put32 (fx, FX_MXCSR, fx_get32 (image, FX_MXCSR));
   fx_put32 (fx, FX_MASK, MXCSR_MASK);
   memcpy (fx + FX_XMM, image + FX_XMM, FX_XMM_END - FX_XMM);
-  vmm_fpu_sync (c);
-  memcpy (c->fpu.fx, fx, sizeof fx);
-  return NULL;
 }
 
 void

@@ -160,10 +160,9 @@ is_memory_type (uint64_t type)
 static const char *
 check_msrs (const VmmVcpuState *s)
 {
-  uint32_t mxcsr;
-  memcpy (&mxcsr, s->fx + 24, sizeof mxcsr);
-  if (mxcsr & ~VMM_MXCSR_WRITABLE)
-    return "reserved bits of MXCSR";
+  const char *wrong = vmm_fpu_check_image (s->fx);
+  if (wrong)
+    return wrong;
   if (s->apic_base & ~0xffffff900ull)
     return "APIC base";
   if (s->mtrr_cap != VMM_MTRR_CAP || (s->mtrr_def_type & ~0xcffull)
@@ -280,8 +279,7 @@ vmm_vcpu_set_state (VmmVcpu *c, const VmmVcpuState *s)
   set_registers (c, s);
   set_msrs (c, s);
   set_attention (c, s);
-  vmm_fpu_sync (c); /* nothing stays in the host's registers */
-  memcpy (c->fpu.fx, s->fx, sizeof c->fpu.fx);
+  vmm_fpu_set_image (c, s->fx);
   c->fpu.ignne = s->ignne;
   c->fpu.ferr = s->ferr;
   vmm_a20_update (c);

@@ -639,9 +639,10 @@ void vmm_fwait (VmmVcpu *c, const VmmInsn *i);
    reads the image, and before every return from vmm_vcpu_execute. */
 void vmm_fpu_sync (VmmVcpu *c);
 void vmm_fpu_reset (VmmVcpu *c, bool init); /* RESET (or INIT: left as it is) */
-/* Checks and takes an image from a saved state (c->fpu.fx and what follows from it); NULL, or what is
-   wrong with it (static text, nothing changed). */
-const char *vmm_fpu_set_image (VmmVcpu *c, const uint8_t fx[512]);
+/* Could a processor hold this image?  NULL, or what is wrong (static text). */
+const char *vmm_fpu_check_image (const uint8_t fx[512]);
+/* Takes a checked image from a saved state; reserved fields become zero. */
+void vmm_fpu_set_image (VmmVcpu *c, const uint8_t fx[512]);
 
 /* ---- block.c ---- */
 

@@ -7,238 +7,7 @@
  * of the host's GDT, RDTSC, CPUID, SGDT and its like (the host emulates them), and every encoding that
  * became an instruction after the Pentium III.  Branches go forward only, within the sequence.
  */
-#include "silicon.h"
-
-#include <string.h>
-
-enum { EAX, ECX, EDX, EBX, ESP, EBP, ESI, EDI };
-#define EAX_ 0x01
-#define EDX_ 0x04
-#define ESP_ 0x10
-#define EBP_ 0x20
-
-typedef struct {
-  uint64_t random;
-  const Options *options;
-  bool traps;     /* EFLAGS.TF may be on */
-  Case *k;
-  uint8_t known;  /* general registers that still hold what they began with */
-  unsigned count; /* instructions in this sequence */
-  bool stored;    /* an image was stored that differs between processors */
-  uint16_t sel[6]; /* ES CS SS DS FS GS now */
-} Gen;
-
-typedef struct {
-  Insn i;
-  uint8_t prefix[6], prefixes;
-} Draft;
-
-/* ---- Chance ---- */
-
-static uint64_t
-next (uint64_t *state)
-{
-  uint64_t z = *state += 0x9e3779b97f4a7c15ull;
-  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-  return z ^ z >> 31;
-}
-
-static uint32_t
-below (Gen *g, uint32_t n)
-{
-  return (uint32_t) ((next (&g->random) >> 32) * n >> 32);
-}
-
-static bool
-percent (Gen *g, uint32_t n)
-{
-  return below (g, 100) < n;
-}
-
-#define PICK(g, array) ((array)[below ((g), sizeof (array) / sizeof (array)[0])])
-
-static uint32_t
-random32 (Gen *g)
-{
-  static const uint32_t edges[] = { 0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000,
-                                    0x7fffffff, 0x80000000, 0xffffffff, 0xfffffffe, 31, 32, 16, 9, 10 };
-  uint32_t v = (uint32_t) next (&g->random);
-  switch (below (g, 8))
-    {
-    case 0:
-      return PICK (g, edges);
-    case 1:
-      return v & 0xff;
-    case 2:
-      return v & 0xffff;
-    case 3:
-      return (uint32_t) (int32_t) (int8_t) v;
-    }
-  return v;
-}
-
-/* ---- Values of floating point ---- */
-
-static uint32_t
-random_float (Gen *g)
-{
-  uint32_t v = (uint32_t) next (&g->random);
-  switch (below (g, 12))
-    {
-    case 0:
-      return v & 0x80000000u;
-    case 1:
-      return (v & 0x80000000u) | 0x7f800000u; /* infinity */
-    case 2:
-      return v | 0x7fc00000u;
-    case 3:
-      return (v & ~0x00400000u) | 0x7f800001u; /* signalling */
-    case 4:
-      return v & 0x807fffffu; /* denormal */
-    case 5:
-      return (v & 0x81ffffffu); /* about the smallest */
-    case 6:
-      return v | 0x7e000000u; /* about the greatest */
-    case 7:
-      return v;
-    case 8:
-      return (v & 0x80f00000u) | 0x3f800000u;
-    }
-  return (v & 0x81ffffffu) | 0x3f000000u;
-}
-
-static uint64_t
-random_double (Gen *g)
-{
-  uint64_t v = next (&g->random);
-  switch (below (g, 10))
-    {
-    case 0:
-      return v & 0x8000000000000000ull;
-    case 1:
-      return (v & 0x8000000000000000ull) | 0x7ff0000000000000ull;
-    case 2:
-      return v | 0x7ff8000000000000ull;
-    case 3:
-      return (v & ~0x0008000000000000ull) | 0x7ff0000000000001ull;
-    case 4:
-      return v & 0x800fffffffffffffull;
-    case 5:
-      return v;
-    case 6:
-      return (v & 0x80f0000000000000ull) | 0x3ff0000000000000ull;
-    }
-  return (v & 0x803fffffffffffffull) | 0x3fe0000000000000ull;
-}
-
-static void
-random_extended (Gen *g, uint8_t to[10])
-{
-  uint64_t mantissa = next (&g->random) | 1ull << 63;
-  uint16_t exponent = (uint16_t) next (&g->random);
-  uint16_t sign = exponent & 0x8000;
-  switch (below (g, 14))
-    {
-    case 0:
-      mantissa = 0;
-      exponent = sign;
-      break;
-    case 1:
-      mantissa = 1ull << 63;
-      exponent = sign | 0x7fff;
-      break;
-    case 2:
-      exponent = sign | 0x7fff; /* NaN, quiet or not */
-      break;
-    case 3:
-      mantissa &= ~(1ull << 63);
-      exponent = sign; /* denormal */
-      break;
-    case 4:
-      exponent = sign; /* pseudo-denormal */
-      break;
-    case 5:
-      mantissa &= ~(1ull << 63); /* unsupported */
-      break;
-    case 6:
-      break;
-    case 7:
-      mantissa &= 0xff00000000000000ull;
-      exponent = sign | (uint16_t) (0x3ffe + below (g, 10));
-      break;
-    case 8:
-      exponent = sign | (uint16_t) (0x3fff - 16383 + 64 + below (g, 64)); /* about the smallest double */
-      break;
-    case 9:
-      exponent = sign | (uint16_t) (0x3fff + 1000 + below (g, 48)); /* about the greatest */
-      break;
-    default:
-      exponent = sign | (uint16_t) (0x3ff0 + below (g, 32));
-    }
-  memcpy (to, &mantissa, 8);
-  memcpy (to + 8, &exponent, 2);
-}
-
-static void
-random_fx (Gen *g, uint8_t fx[512])
-{
-  static const uint16_t controls[] = { 0x37f, 0x37f, 0x27f, 0x7f, 0x77f, 0xb7f, 0xf7f, 0x67f, 0x1e7f };
-  uint16_t fcw = PICK (g, controls), fsw = (uint16_t) next (&g->random);
-  uint8_t ftw = percent (g, 60) ? (uint8_t) next (&g->random) : percent (g, 70) ? 0xff : 0;
-  uint32_t mxcsr = 0x1f80 | (next (&g->random) & 0x603f);
-  memset (fx, 0, 512);
-  if (percent (g, 20))
-    fcw = (fcw & 0xffc0) | (next (&g->random) & 0x3f);
-  fsw &= 0x7fff & ~0x80;
-  if (!percent (g, 5))
-    fsw &= ~(~fcw & 0x3f); /* nothing pending */
-  if (fsw & ~fcw & 0x3f)
-    fsw |= 0x8080;
-  if (percent (g, 10))
-    mxcsr |= 0x8000;
-  if (percent (g, 25))
-    mxcsr ^= next (&g->random) & 0x1f80;
-  memcpy (fx, &fcw, 2);
-  memcpy (fx + 2, &fsw, 2);
-  fx[4] = ftw;
-  memcpy (fx + 24, &mxcsr, 4);
-  for (unsigned n = 0; n < 8; n++)
-    random_extended (g, fx + 32 + 16 * n);
-  for (unsigned n = 0; n < 32; n++)
-    {
-      uint32_t v = random_float (g);
-      memcpy (fx + 160 + 4 * n, &v, 4);
-    }
-}
-
-static void
-fill_memory (Gen *g, uint8_t *to, unsigned size)
-{
-  for (unsigned n = 0; n < size; n += 16)
-    {
-      uint64_t v[2] = { next (&g->random), next (&g->random) };
-      uint8_t chunk[16];
-      unsigned kind = below (g, 6);
-      memcpy (chunk, v, 16);
-      for (unsigned m = 0; m < 4 && kind < 2; m++)
-        {
-          uint32_t f = kind ? random_float (g) : random32 (g);
-          memcpy (chunk + 4 * m, &f, 4);
-        }
-      for (unsigned m = 0; m < 2 && kind == 2; m++)
-        {
-          uint64_t d = random_double (g);
-          memcpy (chunk + 8 * m, &d, 8);
-        }
-      if (kind == 3)
-        random_extended (g, chunk);
-      if (kind == 4) /* packed decimals, or nearly */
-        for (unsigned m = 0; m < 16; m++)
-          chunk[m] = (uint8_t) (below (g, 10) << 4 | below (g, 10));
-      memcpy (to + n, chunk, 16);
-    }
-}
+#include "silicon-generate.h"
 
 /* ---- Places in memory ---- */
 
@@ -248,7 +17,7 @@ segment_base (uint16_t selector)
   return selector & 4 && selector >> 3 < LDT_COUNT ? ldt_entries[selector >> 3].base : 0;
 }
 
-static uint32_t
+uint32_t
 pick_linear (Gen *g, unsigned size, bool align)
 {
   static const uint8_t rw[] = { 1, 2, 5 }, ro[] = { 4, 6 }, edge[] = { 1, 3, 4, 5, 6, 7, 2 };
@@ -274,35 +43,35 @@ pick_linear (Gen *g, unsigned size, bool align)
 
 /* ---- Drafts ---- */
 
-static void
+void
 byte (Insn *i, unsigned v)
 {
   if (i->length < sizeof i->bytes)
     i->bytes[i->length++] = (uint8_t) v;
 }
 
-static void
+void
 word (Insn *i, unsigned v)
 {
   byte (i, v & 0xff);
   byte (i, v >> 8 & 0xff);
 }
 
-static void
+void
 dword (Insn *i, uint32_t v)
 {
   word (i, v & 0xffff);
   word (i, v >> 16);
 }
 
-static void
+void
 literal (Draft *d, const char *bytes, unsigned count)
 {
   for (unsigned n = 0; n < count; n++)
     byte (&d->i, (uint8_t) bytes[n]);
 }
 
-static void
+void
 prefix (Draft *d, unsigned v)
 {
   for (unsigned n = 0; n < d->prefixes; n++)
@@ -322,7 +91,6 @@ finish (Draft *d, Insn *to)
   to->at = (uint8_t) (d->i.at + d->prefixes);
 }
 
-enum { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS };
 static const uint8_t segment_prefix[6] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65 };
 
 /* An override now and then; returns the segment in use. */
@@ -390,7 +158,7 @@ modrm32 (Gen *g, Draft *d, unsigned reg, uint32_t linear)
     dword (&d->i, offset);
 }
 
-static void
+void
 memory_at (Gen *g, Draft *d, unsigned reg, uint32_t linear)
 {
   bool a16 = g->k->code16;
@@ -402,20 +170,19 @@ memory_at (Gen *g, Draft *d, unsigned reg, uint32_t linear)
   (a16 ? modrm16 : modrm32) (g, d, reg, linear);
 }
 
-static void
+void
 memory (Gen *g, Draft *d, unsigned reg, unsigned size)
 {
   memory_at (g, d, reg, pick_linear (g, size, false));
 }
 
-/* A register to write to: rather not one that points somewhere. */
-static unsigned
+unsigned
 pick_destination (Gen *g)
 {
   return percent (g, 85) ? below (g, 3) : below (g, 8);
 }
 
-static bool
+bool
 pick_o16 (Gen *g, Draft *d, unsigned chance)
 {
   if (!percent (g, chance))
@@ -424,7 +191,7 @@ pick_o16 (Gen *g, Draft *d, unsigned chance)
   return !g->k->code16;
 }
 
-static void
+void
 forget (Gen *g, unsigned registers)
 {
   g->known &= (uint8_t) ~registers;
@@ -693,198 +460,6 @@ integer (Gen *g, Draft *d)
     default:
       from_op (g, d, &PICK (g, table));
     }
-}
-
-/* ---- x87 ---- */
-
-/* Bytes of the operand; 0 for what does not exist, or has a place of its own (image). */
-static const uint8_t x87_sizes[8][8] = {
-  { 4, 4, 4, 4, 4, 4, 4, 4 },   { 4, 0, 4, 4, 0, 2, 0, 2 }, { 4, 4, 4, 4, 4, 4, 4, 4 },
-  { 4, 0, 4, 4, 0, 10, 0, 10 }, { 8, 8, 8, 8, 8, 8, 8, 8 }, { 8, 0, 8, 8, 0, 0, 0, 2 },
-  { 2, 2, 2, 2, 2, 2, 2, 2 },   { 2, 0, 2, 2, 10, 8, 10, 8 },
-};
-
-/* FLDENV, FNSTENV, FRSTOR, FNSAVE, FXSAVE, FXRSTOR at a place where both sides' images can differ. */
-static void
-image (Gen *g, Draft *d)
-{
-  static const uint16_t kinds[] = { 0xd904, 0xd906, 0xdd04, 0xdd06, 0x0f00, 0x0f01 };
-  unsigned kind = PICK (g, kinds), reg = kind & 7;
-  bool fx = kind >> 8 == 0x0f, store = fx ? reg == 0 : reg == 6;
-  uint32_t at = IMAGE_START + (fx ? below (g, 2) * 512 : below (g, IMAGE_WINDOW - 108));
-  if ((!store && g->stored) || g->sel[SEG_DS] != SEL_FLAT || g->k->code16)
-    {
-      byte (&d->i, 0x90);
-      return;
-    }
-  if (percent (g, 10))
-    at = IMAGE_START + below (g, IMAGE_WINDOW);
-  /* FXRSTOR elsewhere might find denormals-are-zeros in MXCSR. */
-  if (fx && !store && at % 16 == 0 && at % 512 && at <= IMAGE_START + IMAGE_WINDOW - 512)
-    at = IMAGE_START;
-  bool o16 = !fx && pick_o16 (g, d, 25);
-  byte (&d->i, fx ? 0x0f : kind >> 8);
-  if (fx)
-    byte (&d->i, 0xae);
-  byte (&d->i, reg << 3 | 5);
-  dword (&d->i, at);
-  g->k->image[g->k->images].kind = fx ? IMAGE_FX : o16 ? IMAGE_ENV16 : IMAGE_ENV32;
-  g->k->image[g->k->images].address = store ? at : 0;
-  g->k->images++;
-  g->stored |= store;
-}
-
-static void
-x87 (Gen *g, Draft *d)
-{
-  unsigned opcode = below (g, 8), reg = below (g, 8), size = x87_sizes[opcode][reg];
-  if (percent (g, 4))
-    {
-      image (g, d);
-      return;
-    }
-  if (percent (g, 3))
-    {
-      byte (&d->i, 0x9b);
-      return;
-    }
-  if (percent (g, 50) && size)
-    {
-      byte (&d->i, 0xd8 + opcode);
-      memory (g, d, reg, size);
-      return;
-    }
-  byte (&d->i, 0xd8 + opcode);
-  byte (&d->i, percent (g, 2) ? 0xc0 | below (g, 64) : opcode == 1 ? 0xe0 | below (g, 32) : 0xc0 | below (g, 64));
-  if (opcode == 7)
-    forget (g, EAX_);
-}
-
-/* ---- MMX and SSE ---- */
-
-static void
-mmx (Gen *g, Draft *d)
-{
-  static const uint8_t plain[]
-      = { 0x60, 0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6a, 0x6b, 0x6f, 0x74, 0x75,
-          0x76, 0xd1, 0xd2, 0xd3, 0xd5, 0xd8, 0xd9, 0xda, 0xdb, 0xdc, 0xdd, 0xde, 0xdf, 0xe0, 0xe1,
-          0xe2, 0xe3, 0xe4, 0xe5, 0xe8, 0xe9, 0xea, 0xeb, 0xec, 0xed, 0xee, 0xef, 0xf1, 0xf2, 0xf3,
-          0xf5, 0xf6, 0xf8, 0xf9, 0xfa, 0xfc, 0xfd, 0xfe, 0x7f };
-  static const uint8_t odd[] = { 0x6e, 0x7e, 0x70, 0x71, 0x72, 0x73, 0x77, 0xc4, 0xc5, 0xd7, 0xe7, 0xf7 };
-  unsigned opcode = percent (g, 65) ? PICK (g, plain) : PICK (g, odd), reg = below (g, 8);
-  bool is_memory = percent (g, 50);
-  unsigned size = opcode == 0x6e || opcode == 0x7e || opcode <= 0x62 ? 4 : opcode == 0xc4 ? 2 : 8;
-  byte (&d->i, 0x0f);
-  byte (&d->i, opcode);
-  if (opcode >= 0x71 && opcode <= 0x73)
-    {
-      static const uint8_t shifts[] = { 2, 4, 6, 2, 4, 6, 0, 1, 3, 5, 7 };
-      byte (&d->i, 0xc0 | PICK (g, shifts) << 3 | below (g, 8));
-      byte (&d->i, percent (g, 70) ? below (g, 70) : below (g, 256));
-      return;
-    }
-  if (opcode == 0x77)
-    return;
-  if (opcode == 0xc5 || opcode == 0xd7 || opcode == 0xf7)
-    is_memory = percent (g, 3);
-  if (opcode == 0xe7)
-    is_memory = !percent (g, 3);
-  if (opcode == 0xc5 || opcode == 0xd7)
-    reg = pick_destination (g);
-  unsigned rm = opcode == 0x7e ? pick_destination (g) : below (g, 8);
-  if (is_memory)
-    memory (g, d, reg, size);
-  else
-    byte (&d->i, 0xc0 | reg << 3 | rm);
-  if (opcode == 0x70 || opcode == 0xc4 || opcode == 0xc5)
-    byte (&d->i, below (g, 256));
-  if (opcode == 0xc5 || opcode == 0xd7)
-    forget (g, 1u << reg);
-  if (opcode == 0x7e)
-    forget (g, 1u << rm);
-}
-
-/* LDMXCSR of a value without the bit for denormals-are-zeros, which a Pentium III does not know. */
-static void
-load_mxcsr (Gen *g, Draft *d)
-{
-  uint32_t at = DATA + 0x1000 + below (g, 0x800) * 4, v = (uint32_t) (next (&g->random) & 0xffbf);
-  if (percent (g, 5))
-    v |= 0x10000u << below (g, 16);
-  if (percent (g, 70))
-    v |= 0x1f80;
-  literal (d, "\xc7\x05", 2); /* mov [at], v */
-  dword (&d->i, at);
-  dword (&d->i, v);
-  literal (d, "\x0f\xae\x15", 3);
-  dword (&d->i, at);
-}
-
-static void
-mxcsr (Gen *g, Draft *d)
-{
-  bool load = percent (g, 30) && !g->k->code16 && g->sel[SEG_DS] == SEL_FLAT;
-  if (load)
-    {
-      load_mxcsr (g, d);
-      return;
-    }
-  byte (&d->i, 0x0f);
-  byte (&d->i, 0xae);
-  memory (g, d, 3, 4);
-}
-
-static void
-sse (Gen *g, Draft *d)
-{
-  static const uint8_t packed[]
-      = { 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x28, 0x29, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f,
-          0x50, 0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58, 0x59, 0x5c, 0x5d, 0x5e, 0x5f, 0xc2, 0xc6,
-          0x51, 0x58, 0x59, 0x5c, 0x5e };
-  static const uint8_t scalar[]
-      = { 0x10, 0x11, 0x2a, 0x2c, 0x2d, 0x51, 0x52, 0x53, 0x58, 0x59, 0x5c, 0x5d, 0x5e, 0x5f, 0xc2 };
-  bool single = percent (g, 40), is_memory = percent (g, 50);
-  unsigned opcode = single ? PICK (g, scalar) : PICK (g, packed), reg = below (g, 8);
-  unsigned size = single || opcode == 0x2e || opcode == 0x2f ? 4 : 16;
-  bool to_gpr = opcode == 0x50 || (single && (opcode == 0x2c || opcode == 0x2d));
-  if (percent (g, 3))
-    {
-      mxcsr (g, d);
-      return;
-    }
-  if (percent (g, 1))
-    {
-      byte (&d->i, 0x0f);
-      byte (&d->i, percent (g, 50) ? 0xae : 0x18);
-      if (d->i.bytes[1] == 0xae)
-        byte (&d->i, 0xf8);
-      else
-        memory (g, d, below (g, 4), 16);
-      return;
-    }
-  if (!single && (opcode == 0x12 || opcode == 0x13 || opcode == 0x16 || opcode == 0x17 || opcode == 0x2a
-                  || opcode == 0x2c || opcode == 0x2d))
-    size = 8;
-  if (opcode == 0x13 || opcode == 0x17 || opcode == 0x2b)
-    is_memory = !percent (g, 2);
-  if (opcode == 0x50)
-    is_memory = percent (g, 2);
-  if (to_gpr)
-    reg = pick_destination (g);
-  if (single)
-    prefix (d, 0xf3);
-  byte (&d->i, 0x0f);
-  byte (&d->i, opcode);
-  if (is_memory)
-    memory_at (g, d, reg, pick_linear (g, size, percent (g, 85)));
-  else
-    byte (&d->i, 0xc0 | reg << 3 | below (g, 8));
-  if (opcode == 0xc2)
-    byte (&d->i, below (g, 8));
-  if (opcode == 0xc6)
-    byte (&d->i, below (g, 256));
-  if (to_gpr)
-    forget (g, 1u << reg);
 }
 
 /* ---- Branches, all forward ---- */

@@ -3,7 +3,10 @@
  * The silicon test: random sequences of Pentium III instructions on the processor of the host and on
  * ours, compared after each.  README.md tells how it works and which differences are explained.
  *
- *   silicon [--seconds N | --instructions N] [--seed S] [--first B] [--kinds LIST] [--length N] [--keep]
+ *   silicon [--seconds N | --instructions N] [--seed S] [--first BATCH] [--kinds LIST] [--length N]
+ *           [--keep N]
+ *
+ * Without options it stops after 20 million instructions or 25 seconds, whatever comes first.
  *
  * A difference prints the sequence, what was and what should have been, and the options that repeat it.
  * Exit status 77 if the host lacks compatibility mode.
@@ -35,11 +38,12 @@ static const char *const kind_names[KINDS] = { "integer", "x87", "mmx", "sse", "
 static struct {
   Options options;
   uint64_t instructions, first;
-  double seconds;
+  double seconds; /* negative: no limit */
   unsigned keep; /* stop after so many differences */
 } settings = {
   .options = { .seed = 1, .kinds = (1u << KINDS) - 1, .length = MAX_INSNS },
-  .seconds = 20,
+  .instructions = 20000000,
+  .seconds = 25,
   .keep = 1,
 };
 
@@ -404,6 +408,19 @@ shorten (Batch *b, uint64_t number, unsigned area, unsigned n)
   report (k, number, n, area, what ? what : "once only: something", &b->native[n], &ours);
 }
 
+/* Instructions up to where the sequence ended.  (Branches may have left some out.) */
+static unsigned
+executed (const Case *k, const Result *r, unsigned area)
+{
+  uint32_t at = r->eip - k->start - (k->code16 ? 0 : CODE (area));
+  unsigned n = 1;
+  if (r->vector == VECTOR_END)
+    return k->count;
+  while (n < k->count && k->offset[n] <= at)
+    n++;
+  return n;
+}
+
 static void
 check_batch (uint64_t number, unsigned area)
 {
@@ -415,7 +432,7 @@ check_batch (uint64_t number, unsigned area)
       const char *what = run_case (b, area, n, &ours);
       uint32_t vector = b->native[n].vector;
       run.cases++;
-      run.instructions += b->cases[n].count;
+      run.instructions += executed (&b->cases[n], &b->native[n], area);
       run.faults += vector != VECTOR_END;
       if (vector < 32)
         run.vectors[vector]++;
@@ -440,9 +457,9 @@ more (double start)
 {
   if (run.differences >= settings.keep)
     return false;
-  if (settings.instructions)
-    return run.instructions < settings.instructions;
-  return now () - start < settings.seconds;
+  if (settings.instructions && run.instructions >= settings.instructions)
+    return false;
+  return settings.seconds < 0 || now () - start < settings.seconds;
 }
 
 static void
@@ -457,7 +474,7 @@ run_all (void)
       if (!native_wait ())
         host_died (run.batch[number & 1], number);
       prepare (~number & 1, number + 1);
-      go_on = more (start) && !(settings.seconds == 0 && !settings.instructions);
+      go_on = more (start);
       if (go_on)
         native_begin (~number & 1);
       check_batch (number, number & 1);
@@ -501,9 +518,11 @@ parse (int argc, char **argv)
       {
       case 't':
         settings.seconds = strtod (optarg, NULL);
+        settings.instructions = 0;
         break;
       case 'n':
         settings.instructions = strtoull (optarg, NULL, 0);
+        settings.seconds = -1;
         break;
       case 's':
         settings.options.seed = strtoull (optarg, NULL, 0);

@@ -15,8 +15,9 @@
  * - "isa:0" stays high between the edges of modes 2 to 5 and falls and rises again in an instant, so
  *   that one event per period suffices and a late host does not cancel a tick in the second half of a
  *   mode 3 period.  The status byte shows the true OUT.
- * - When the host is late by whole periods the guest gets one edge for all of them, and edges come at
- *   most every 10 us.
+ * - When the host is late by whole periods the missing edges follow a quarter of a period apart, so that
+ *   a guest that counts them keeps time; what is older than 10 s is forgotten.  Edges come at most every
+ *   10 us.
  * - The refresh toggle of port 61h ticks every 15.085 us whatever counter 1 is set to.
  * - A count of 1 in modes 2 and 3, which the data sheet forbids, stops OUT from changing.
  * - NMI sources: lines "isa:iochk" and "pci:serr"; port 70h's mask is line "nmi:disable" (rtc).
@@ -28,6 +29,7 @@
 #define PIT_HZ 1193182
 #define REFRESH_NS 15085
 #define MIN_EDGE_NS (10 * TN_NS_PER_US)
+#define MAX_BACKLOG_NS (10 * TN_NS_PER_S)
 /* No load lies further from now; keeps sums of hostile saved times far from overflow. */
 #define MAX_AGE (INT64_MAX / 4)
 #define MAX_AHEAD (100 * TN_NS_PER_MS) /* longer than any count */
@@ -249,6 +251,14 @@ set_irq (Pit *p, int64_t now)
   tn_line_set (p->irq, mode_of (c) != 0 || out_now (c, now));
 }
 
+/* How soon an edge may follow the last: a guest that was not let run gets those that it missed, but
+   has time to serve each. */
+static int64_t
+spacing (const Counter *c)
+{
+  return MAX (tn_ticks_to_ns (clocks_of (c, c->active), PIT_HZ) / 4, MIN_EDGE_NS);
+}
+
 static void
 edge (void *self, void *data)
 {
@@ -259,8 +269,9 @@ edge (void *self, void *data)
   if (mode_of (c) != 0)
     tn_line_set (p->irq, false);
   tn_line_set (p->irq, true);
-  int64_t next = next_edge (c, now);
-  schedule_edge (p, next == TN_TIME_NEVER ? next : MAX (next, now + MIN_EDGE_NS));
+  p->edge_at = next_edge (c, CLAMP (p->edge_at, now - MAX_BACKLOG_NS, now));
+  bool late = p->edge_at < now + MIN_EDGE_NS;
+  tn_timer_set (p->timer, late ? now + spacing (c) : p->edge_at);
 }
 
 /* ---- Port 61h ---- */

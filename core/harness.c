@@ -843,6 +843,20 @@ tn_harness_swap (TnHarness *h, const char *name, const char *file, GError **erro
   return done;
 }
 
+const TnPlugin *
+tn_harness_plugin (TnHarness *h, const char *name)
+{
+  return tn_device_plugin (tn_harness_device (h, name));
+}
+
+void
+tn_harness_resources (TnHarness *h, const char *name, TnHarnessResourceFunc func, void *data)
+{
+  lock (h);
+  tn_device_resources (tn_harness_device (h, name), func, data);
+  unlock (h);
+}
+
 bool
 tn_harness_take_reset (TnHarness *h, TnResetKind *kind)
 {

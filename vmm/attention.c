@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the processor looks up for at instruction boundaries: requests of the host (kick, flush, A20,
- * code written by devices) and events of the guest, in the order of Intel SDM vol. 3 table 6-2:
- * SMI, INIT, NMI, local APIC, INTR.  Idle states (HLT, shutdown, wait for SIPI) are waited for here.
+ * What the processor looks up for at instruction boundaries: requests of the host (kick, flush,
+ * A20, code written by devices) and events of the guest, in the order of Intel SDM vol. 3 table
+ * 6-2: SMI, INIT, NMI, local APIC, INTR.  Idle states (HLT, shutdown, wait for SIPI) are waited for
+ * here.
  *
  * The bits of c->attention are set by any thread.  ATT_INTR follows a level, ATT_APIC is kept by
  * apic.c; the rest are latched and cleared by whoever serves them.

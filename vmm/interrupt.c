@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Delivery of exceptions and interrupts in real, protected and v86 mode (Intel SDM vol. 3 chapters 6
- * and 20).
+ * Delivery of exceptions and interrupts in real, protected and v86 mode (Intel SDM vol. 3 chapters
+ * 6 and 20).
  *
- * Life of a fault: some function calls vmm_raise () with everything still as before the instruction;
- * control is back in the loop, which calls vmm_deliver_fault ().  Delivery can itself fault: then
- * vmm_raise () comes back to the loop again, c->delivering tells that there was a first event, and
- * the pair becomes a double fault, a shutdown, or is served one after the other (SDM table 6-5).
+ * Life of a fault: some function calls vmm_raise () with everything still as before the
+ * instruction; control is back in the loop, which calls vmm_deliver_fault ().  Delivery can itself
+ * fault: then vmm_raise () comes back to the loop again, c->delivering tells that there was a first
+ * event, and the pair becomes a double fault, a shutdown, or is served one after the other (SDM
+ * table 6-5).
  *
  * Registers are committed at the very end, so the second fault finds the state of the first.
  */

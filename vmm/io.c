@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * I/O ports: permission (IOPL, the TSS's bitmap), I/O breakpoints, and the accesses themselves, which
- * are exits.
+ * I/O ports: permission (IOPL, the TSS's bitmap), I/O breakpoints, and the accesses themselves,
+ * which are exits.
  */
 #include "system.h"
 

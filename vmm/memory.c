@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Guest memory as the processor sees it: physical accesses, paging (Intel SDM vol. 3 chapter 4), and
- * the soft TLB.
+ * Guest memory as the processor sees it: physical accesses, paging (Intel SDM vol. 3 chapter 4),
+ * and the soft TLB.
  *
- * Life of an access: the inline accessors of vcpu.h look into c->tlb[user]; an entry there says that
- * the page may be read (written) straight through the host.  What it cannot serve comes here:
+ * Life of an access: the inline accessors of vcpu.h look into c->tlb[user]; an entry there says
+ * that the page may be read (written) straight through the host.  What it cannot serve comes here:
  *   vmm_read_slow / vmm_write_slow
  *     -> translate ()   walk, rights, A and D; fills the TLB entry if the page may be used directly
  *     -> data breakpoints
@@ -604,8 +604,8 @@ vmm_probe_read (VmmVcpu *c, uint32_t linear, unsigned size, bool user)
   probe (c, linear, size, false, user);
 }
 
-/* How much of `size` bytes at `linear` one step may do: to the page's end; 4, 2 or 1 if it has to go
-   the slow way. */
+/* How much of `size` bytes at `linear` one step may do: to the page's end; 4, 2 or 1 if it has to
+   go the slow way. */
 static unsigned
 step_size (uint32_t linear, unsigned size, bool plain)
 {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Segment registers and descriptors (Intel SDM vol. 3 chapters 3 and 5): reading descriptors with the
- * checks that every user of them shares, loads of data and stack segments, LDTR and TR, and what LAR,
- * LSL, VERR and VERW may see.
+ * Segment registers and descriptors (Intel SDM vol. 3 chapters 3 and 5): reading descriptors with
+ * the checks that every user of them shares, loads of data and stack segments, LDTR and TR, and
+ * what LAR, LSL, VERR and VERW may see.
  *
  * A VmmSegment is the hidden part of a segment register.  low, high and can are derived from flags
  * and limit by vmm_segment_update (), so that an access costs two compares and a test.
  *
- * In real mode a load changes selector and base alone and keeps limit, D/B and G ("unreal" mode); in
- * v86 mode it makes a 64 KiB segment of privilege 3.
+ * In real mode a load changes selector and base alone and keeps limit, D/B and G ("unreal" mode);
+ * in v86 mode it makes a 64 KiB segment of privilege 3.
  */
 #include "system.h"
 

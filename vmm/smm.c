@@ -140,7 +140,8 @@ vmm_enter_smm (VmmVcpu *c)
   c->debug_hits = 0;
   for (unsigned i = 0; i < VMM_SEGMENTS; i++)
     {
-      c->seg[i] = (VmmSegment) { .limit = 0xffffffffu, .flags = SEG_P | SEG_S | SEG_RW | SEG_A | SEG_G };
+      c->seg[i]
+          = (VmmSegment){ .limit = 0xffffffffu, .flags = SEG_P | SEG_S | SEG_RW | SEG_A | SEG_G };
       vmm_segment_update (&c->seg[i]);
     }
   c->seg[VMM_CS].selector = (uint16_t) (c->smbase >> 4);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Control and debug registers, EFLAGS, CPUID, the time stamp counter (Intel SDM vol. 3 chapters 2, 17;
- * vol. 2 CPUID).
+ * Control and debug registers, EFLAGS, CPUID, the time stamp counter (Intel SDM vol. 3 chapters 2,
+ * 17; vol. 2 CPUID).
  *
  * The processor is a Pentium III (family 6, model 8): no serial number, no brand string.  The
  * privilege of MOV CR and MOV DR is the business of the instructions' handlers.

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the files of the system half (segments, interrupts, tasks, SMM, state) share among themselves. */
+/* What the files of the system half (segments, interrupts, tasks, SMM, state) share among
+ * themselves. */
 #pragma once
 
 #include "vcpu.h"

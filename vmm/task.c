@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Task switches (Intel SDM vol. 3 chapter 7), to 32-bit and 16-bit TSSs, by JMP, CALL, IRET and task
- * gates.
+ * Task switches (Intel SDM vol. 3 chapter 7), to 32-bit and 16-bit TSSs, by JMP, CALL, IRET and
+ * task gates.
  *
  * Up to the commit everything faults in the old task; from there on faults (of the LDT and the
  * segments, #TS, #NP, #SS, #GP) happen in the new one, at its first instruction.  The old TSS is

@@ -3,12 +3,12 @@
  * The virtual machine: RAM and the guest-physical map.
  *
  * RAM is one memfd.  Page n lies at offset n * 8192: the page after each one is a hole that nobody
- * touches, so that a translator may later let accesses run off a page's end into it.  Pages come into
- * being when they are first touched; nothing is ever committed for the holes.
+ * touches, so that a translator may later let accesses run off a page's end into it.  Pages come
+ * into being when they are first touched; nothing is ever committed for the holes.
  *
- * The physical map has, for each view (normal, system management) and direction, one word for each of
- * the 2^20 page frames: the host address of the page, VMM_PHYS_MMIO or VMM_PHYS_IGNORE.  The tables
- * are anonymous memory, so that the unmapped parts (MMIO is 0) cost nothing.
+ * The physical map has, for each view (normal, system management) and direction, one word for each
+ * of the 2^20 page frames: the host address of the page, VMM_PHYS_MMIO or VMM_PHYS_IGNORE.  The
+ * tables are anonymous memory, so that the unmapped parts (MMIO is 0) cost nothing.
  *
  * Life of a map change: vmm_vm_map_* rewrites the words, drops decoded code of pages whose reads
  * changed, and sets ATT_FLUSH in every processor, which throws its soft TLB away before its next

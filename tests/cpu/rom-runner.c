@@ -17,10 +17,11 @@
  * variables for the suites that ask for them.  Anything else is a ROM, put below 4 GiB and below
  * 1 MiB.
  *
- * Devices: text port; COM1's transmitter at 3F8h; exit port F4h (status = what was written); scratch
- * bytes E0h-E7h; interrupt lines 2000h-200Fh and the masks of the 8259s, 21h and A1h; QEMU's firmware
- * configuration, 510h and 511h (processors, RAM); 64 KiB of scratch MMIO at FF000000h; the local
- * APIC's timer.  Time is counted in instructions, one a nanosecond, and jumps over HLT.
+ * Devices: text port; COM1's transmitter at 3F8h; exit port F4h (status = what was written);
+ * scratch bytes E0h-E7h; interrupt lines 2000h-200Fh and the masks of the 8259s, 21h and A1h;
+ * QEMU's firmware configuration, 510h and 511h (processors, RAM); 64 KiB of scratch MMIO at
+ * FF000000h; the local APIC's timer.  Time is counted in instructions, one a nanosecond, and jumps
+ * over HLT.
  */
 #include "vmm.h"
 
@@ -249,7 +250,8 @@ multiboot_information (Runner *r, int count, char **arguments)
   uint32_t at = INFO + 256;
   uint64_t mib = vmm_vm_ram_size (r->vm) >> 20;
   for (int i = 0; i < count; i++)
-    snprintf (line + strlen (line), sizeof line - strlen (line), "%s%s", i ? " " : "", arguments[i]);
+    snprintf (line + strlen (line), sizeof line - strlen (line), "%s%s", i ? " " : "",
+              arguments[i]);
   snprintf (environment, sizeof environment, "NR_CPUS=1\nMEMSIZE=%u\nTEST_DEVICE=1\n",
             (unsigned) mib);
   uint32_t command = put_text (r, &at, line), module = put_text (r, &at, environment);
@@ -449,7 +451,8 @@ run (Runner *r)
 static int
 usage (void)
 {
-  fprintf (stderr, "usage: rom-runner [-m MIB] [-p POST] [-t TEXT] [-e CODE] [-n MILLIONS] [-w ADDRESS=HEX] [-qx] FILE "
+  fprintf (stderr, "usage: rom-runner [-m MIB] [-p POST] [-t TEXT] [-e CODE] [-n MILLIONS] [-w "
+                   "ADDRESS=HEX] [-qx] FILE "
                    "[ARGUMENT...]\n");
   return 64;
 }

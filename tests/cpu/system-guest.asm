@@ -557,6 +557,93 @@ bits 32
         jmp     .loop
 guest_spin_end:
 
+; Gates 6, 13 and 20h are not present
+PROGRAM doubles, 0x8000
+bits 32
+        xor     ax, ax
+        mov     fs, ax
+        FAULT   ud2                     ; #NP, with EXT
+        FAULT   int 0x20                ; #NP, without
+        FAULT   mov eax, [fs:0]         ; #GP, then #NP: #DF
+        FAULT   mov eax, [fs:0]
+        hlt
+guest_doubles_end:
+
+; SYSENTER and SYSEXIT; alignment
+PROGRAM fast, 0x8000
+bits 32
+        mov     dword [KERNEL], AT (.done)
+        FAULT   sysenter                ; no target yet
+        mov     ecx, 0x174
+        mov     eax, 0x08
+        xor     edx, edx
+        wrmsr
+        inc     ecx
+        mov     eax, 0x6800
+        wrmsr
+        inc     ecx
+        mov     eax, AT (.entry)
+        wrmsr
+        mov     eax, cr0
+        or      eax, 0x40000            ; AM
+        mov     cr0, eax
+        mov     eax, [0x501]            ; ring 0: no check
+        USER    .user
+.user:  SEGMENT ds, 0x23
+        FAULT   sysexit
+        sysenter
+.back:  mov     edx, cs
+        LOG     0x92, edx
+        mov     edx, ss
+        LOG     0x93, edx
+        LOG     0x94, esp
+        pushfd
+        or      dword [esp], 0x40000    ; AC
+        popfd
+        mov     eax, [0x504]
+        FAULT   mov eax, [0x501]
+        FAULT   mov [0x503], ax
+        mov     al, [0x503]
+        int     0x30
+.entry: SEGMENT ds, 0x10
+        mov     edx, cs
+        LOG     0x90, edx
+        LOG     0x91, esp
+        SEGMENT ds, 0x23
+        mov     edx, AT (.back)
+        mov     ecx, 0x7700
+        sysexit
+.done:  hlt
+guest_fast_end:
+
+; Ring 3 with paging; tables as for `paging`
+PROGRAM user_spin, 0x8000
+bits 32
+        mov     eax, 0x100000
+        mov     cr3, eax
+        mov     eax, 0x90               ; PSE, PGE
+        mov     cr4, eax
+        mov     eax, cr0
+        or      eax, 0x80010000
+        mov     cr0, eax
+        USER    .user
+.user:  SEGMENT ds, 0x23
+        mov     edx, 0x55aa
+.loop:  inc     edx
+        jmp     .loop
+guest_user_spin_end:
+
+; NMIs: the handler counts and says how often it was entered before its IRET
+PROGRAM nmi, 0x8000
+bits 16
+        inc     word [0x550]
+        out     0x92, al                ; the next one comes here
+        out     0x92, al
+        mov     ax, [0x550]
+        mov     [0x552], ax
+        iret
+guest_nmi_end:
+
 PROGRAM triple, 0x8000
 bits 32
         lidt    [0x540]

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The system half of the processor, through vmm.h alone: programs of system-guest.asm, each on a fresh
- * machine of 16 MiB, whose log of faults and values is compared with what the manual says.
+ * The system half of the processor, through vmm.h alone: programs of system-guest.asm, each on a
+ * fresh machine of 16 MiB, whose log of faults and values is compared with what the manual says.
  */
 #include "vmm.h"
 
@@ -11,7 +11,8 @@
 
 #define PROGRAMS(X)                                                                                \
   X (monitor) X (segments) X (rings) X (paging) X (pae) X (tasks) X (v86) X (debug) X (real)       \
-    X (mmio) X (smi) X (smi_moved) X (sleeper) X (spin) X (triple)
+    X (mmio) X (smi) X (smi_moved) X (sleeper) X (spin) X (triple) X (doubles) X (fast)            \
+    X (user_spin) X (nmi)
 #define DECLARE(name) extern const uint8_t guest_##name[], guest_##name##_end[];
 PROGRAMS (DECLARE)
 
@@ -113,7 +114,8 @@ guest_new (void)
   const char *error = NULL;
   VmmVcpuConfig config = { .opaque = g, .tsc_hz = 1000000, .apic = true, .apic_bus_hz = 1000000,
                            .now = now, .set_timer = set_timer };
-  if (!g || !(g->vm = vmm_vm_new (RAM, &error)) || !(g->cpu = vmm_vcpu_new (g->vm, &config, &error)))
+  if (!g || !(g->vm = vmm_vm_new (RAM, &error))
+      || !(g->cpu = vmm_vcpu_new (g->vm, &config, &error)))
     {
       fprintf (stderr, "system-test: %s\n", error ? error : "out of memory");
       exit (99);
@@ -203,7 +205,8 @@ run (Guest *g, unsigned limit)
 static uint64_t
 descriptor (uint32_t base, uint32_t limit, uint16_t flags)
 {
-  uint32_t high = (base & 0xff000000u) | (base >> 16 & 0xff) | (limit & 0xf0000) | (uint32_t) flags << 8;
+  uint32_t high
+      = (base & 0xff000000u) | (base >> 16 & 0xff) | (limit & 0xf0000) | (uint32_t) flags << 8;
   return (uint64_t) high << 32 | base << 16 | (limit & 0xffff);
 }
 
@@ -254,7 +257,8 @@ put_tables (Guest *g)
   };
   put (g, GDT, gdt, sizeof gdt);
   for (uint32_t n = 0; n < 64; n++)
-    put64 (g, IDT + n * 8, gate (0x08, 0x4000 + n * 16, n == 0x30 || n == 0x22 || n == 3 ? 0xee : 0x8e, 0));
+    put64 (g, IDT + n * 8,
+           gate (0x08, 0x4000 + n * 16, n == 0x30 || n == 0x22 || n == 3 ? 0xee : 0x8e, 0));
   put64 (g, IDT + 0x32 * 8, gate (0x50, 0, 0x85, 0));
   put_tss (g, TSS_A, 0, 0);
   put_tss (g, TSS_B, 0x8800, 0x7c00);
@@ -285,7 +289,8 @@ set_state (Guest *g, const VmmVcpuState *s)
   CHECK (wrong == NULL);
 }
 
-#define LOAD(g, name, address) put (g, address, guest_##name, (size_t) (guest_##name##_end - guest_##name))
+#define LOAD(g, name, address)                                                                     \
+  put (g, address, guest_##name, (size_t) (guest_##name##_end - guest_##name))
 
 static void
 enter_protected (Guest *g)
@@ -328,7 +333,8 @@ compare_log (Guest *g, const uint32_t (*expected)[2], size_t count)
   CHECK (got == count);
   for (size_t i = 0; i < got && i < count && i < MAX_LOG; i++)
     {
-      uint32_t tag = get32 (g, LOG + (uint32_t) i * 8), value = get32 (g, LOG + (uint32_t) i * 8 + 4);
+      uint32_t tag = get32 (g, LOG + (uint32_t) i * 8),
+               value = get32 (g, LOG + (uint32_t) i * 8 + 4);
       if (tag == expected[i][0] && value == expected[i][1])
         continue;
       fprintf (stderr, "%s: entry %zu is %x %x instead of %x %x\n", subject, i, tag, value,
@@ -377,19 +383,10 @@ test_rings (void)
   guest_free (g);
 }
 
+/* Page tables at 100000h: 2 MiB of small pages, some odd; a large page; one with a reserved bit. */
 static void
-test_paging (void)
+put_page_tables (Guest *g)
 {
-  static const uint32_t expected[][2] = {
-    { 0x100e, 0 }, { 0x2000, 0x200000 }, { 0x100e, 3 },      { 0x2000, 0x201000 }, { 0x100e, 2 },
-    { 0x2000, 0x204000 }, { 0x100e, 2 }, { 0x2000, 0x204000 }, { 0x30, 0x1111 },   { 0x100e, 0 },
-    { 0x2000, 0x200000 }, { 0x31, 0x7000 }, { 0x32, 0xabcd0001 }, { 0x100e, 9 },   { 0x2000, 0x800000 },
-    { 0x33, 0x11 }, { 0x34, 0x22 },      { 0x100e, 7 },      { 0x2000, 0x207000 }, { 0x100e, 5 },
-    { 0x2000, 0x203000 }, { 0x100e, 7 }, { 0x2000, 0x203000 }, { 0x1030, 0 },
-  };
-  Guest *g = guest_new ();
-  enter_protected (g);
-  LOAD (g, paging, 0x8000);
   put32 (g, 0x100000, 0x101007);
   put32 (g, 0x100004, 0x400083);
   put32 (g, 0x100008, 0x820083);
@@ -400,6 +397,23 @@ test_paging (void)
   put32 (g, 0x101000 + 0x205 * 4, 0x205003);
   put32 (g, 0x101000 + 0x206 * 4, 0x206003);
   put32 (g, 0x101000 + 0x207 * 4, 0x207005);
+}
+
+static void
+test_paging (void)
+{
+  static const uint32_t expected[][2] = {
+    { 0x100e, 0 },        { 0x2000, 0x200000 }, { 0x100e, 3 },        { 0x2000, 0x201000 },
+    { 0x100e, 2 },        { 0x2000, 0x204000 }, { 0x100e, 2 },        { 0x2000, 0x204000 },
+    { 0x30, 0x1111 },     { 0x100e, 0 },        { 0x2000, 0x200000 }, { 0x31, 0x7000 },
+    { 0x32, 0xabcd0001 }, { 0x100e, 9 },        { 0x2000, 0x800000 }, { 0x33, 0x11 },
+    { 0x34, 0x22 },       { 0x100e, 7 },        { 0x2000, 0x207000 }, { 0x100e, 5 },
+    { 0x2000, 0x203000 }, { 0x100e, 7 },        { 0x2000, 0x203000 }, { 0x1030, 0 },
+  };
+  Guest *g = guest_new ();
+  enter_protected (g);
+  LOAD (g, paging, 0x8000);
+  put_page_tables (g);
   put32 (g, 0x400004, 0xabcd0001);
   put32 (g, 0x205000, 0x11);
   put32 (g, 0x206000, 0x22);
@@ -527,6 +541,38 @@ test_debug (void)
 }
 
 static void
+test_doubles (void)
+{
+  static const uint32_t expected[][2] = {
+    { 0x100b, 0x33 }, { 0x100b, 0x102 }, { 0x1008, 0 }, { 0x1008, 0 },
+  };
+  Guest *g = guest_new ();
+  enter_protected (g);
+  LOAD (g, doubles, 0x8000);
+  put64 (g, IDT + 6 * 8, gate (0x08, 0x4000, 0x0e, 0));
+  put64 (g, IDT + 13 * 8, gate (0x08, 0x4000, 0x0e, 0));
+  put64 (g, IDT + 0x20 * 8, gate (0x08, 0x4000, 0x0e, 0));
+  CHECK (run (g, 100) == VMM_EXIT_HLT);
+  COMPARE_LOG (g, expected);
+  guest_free (g);
+}
+
+static void
+test_fast (void)
+{
+  static const uint32_t expected[][2] = {
+    { 0x100d, 0 },    { 0x100d, 0 },    { 0x90, 0x08 }, { 0x91, 0x6800 }, { 0x92, 0x1b },
+    { 0x93, 0x23 },   { 0x94, 0x7700 }, { 0x1011, 0 },  { 0x1011, 0 },    { 0x1030, 0 },
+  };
+  Guest *g = guest_new ();
+  enter_protected (g);
+  LOAD (g, fast, 0x8000);
+  CHECK (run (g, 100) == VMM_EXIT_HLT);
+  COMPARE_LOG (g, expected);
+  guest_free (g);
+}
+
+static void
 test_triple (void)
 {
   VmmVcpuState s;
@@ -629,6 +675,76 @@ test_smm (void)
   CHECK (get32 (g, 0x110000) == 0x5a5a);
   CHECK (get32 (g, 0x530) == 1); /* it slept on */
   CHECK (g->exits[VMM_EXIT_MMIO_READ] == 0);
+  guest_free (g);
+}
+
+/* RSM brings all of a ring 3 program's state back. */
+static void
+test_smm_user (void)
+{
+  VmmVcpuState s, t;
+  Guest *g = guest_new ();
+  enter_protected (g);
+  LOAD (g, user_spin, 0x8000);
+  put_page_tables (g);
+  LOAD (g, smi, 0x38000);
+  CHECK (vmm_vcpu_execute (g->cpu, 1000) == VMM_EXIT_TIME_SLICE);
+  vmm_vcpu_get_state (g->cpu, &s);
+  CHECK (s.cpl == 3 && s.cr0 == 0x80010011u && (s.gpr[2] & 0xffff0000u) == 0);
+  pulse_smi (g);
+  CHECK (vmm_vcpu_execute (g->cpu, 5) == VMM_EXIT_TIME_SLICE); /* SMM's own instructions */
+  CHECK (get32 (g, 0x520) == 1);
+  vmm_vcpu_get_state (g->cpu, &t);
+  CHECK (t.smbase == 0xa0000 && !t.smm);
+  t.smbase = s.smbase;
+  if (t.gpr[2] == s.gpr[2])
+    CHECK (memcmp (&s, &t, sizeof s) == 0);
+  CHECK (vmm_vcpu_execute (g->cpu, 1000) == VMM_EXIT_TIME_SLICE);
+  vmm_vcpu_get_state (g->cpu, &t);
+  CHECK (t.gpr[2] > s.gpr[2] && t.cpl == 3);
+  guest_free (g);
+}
+
+static void
+test_init (void)
+{
+  VmmVcpuState s;
+  Guest *g = guest_new ();
+  enter_protected (g);
+  LOAD (g, user_spin, 0x8000);
+  put_page_tables (g);
+  vmm_vcpu_execute (g->cpu, 1000);
+  vmm_vcpu_set_init (g->cpu, true);
+  CHECK (vmm_vcpu_execute (g->cpu, 1000) == VMM_EXIT_MMIO_READ);
+  CHECK (vmm_vcpu_exit (g->cpu)->address == 0xfffffff0u);
+  vmm_vcpu_get_state (g->cpu, &s);
+  CHECK (s.cr0 == 0x10 && s.cpl == 0 && s.eip == 0xfff0 && s.gpr[2] == 0x683);
+  guest_free (g);
+}
+
+static void
+pulse_nmi (Guest *g)
+{
+  vmm_vcpu_set_nmi (g->cpu, true);
+  vmm_vcpu_set_nmi (g->cpu, false);
+}
+
+static void
+test_nmi (void)
+{
+  Guest *g = guest_new ();
+  LOAD (g, nmi, 0x9000);
+  put (g, 0x8000, "\xeb\xfe", 2);
+  put32 (g, 2 * 4, 0x9000);
+  enter_real (g);
+  CHECK (vmm_vcpu_execute (g->cpu, 100) == VMM_EXIT_TIME_SLICE);
+  pulse_nmi (g);
+  CHECK (vmm_vcpu_execute (g->cpu, 100) == VMM_EXIT_IO_OUT);
+  CHECK (get16 (g, 0x550) == 1);
+  pulse_nmi (g); /* blocked until IRET */
+  CHECK (vmm_vcpu_execute (g->cpu, 100) == VMM_EXIT_IO_OUT);
+  CHECK (vmm_vcpu_execute (g->cpu, 100) == VMM_EXIT_IO_OUT);
+  CHECK (get16 (g, 0x552) == 1 && get16 (g, 0x550) == 2);
   guest_free (g);
 }
 
@@ -789,6 +905,8 @@ main (void)
     { "v86", test_v86 },
     { "debug", test_debug },       { "triple", test_triple }, { "real", test_real },
     { "mmio", test_mmio },         { "smm", test_smm },       { "a20", test_a20 },
+    { "doubles", test_doubles },   { "fast", test_fast },     { "smm-user", test_smm_user },
+    { "init", test_init },         { "nmi", test_nmi },
     { "remap", test_remap },       { "abandon", test_abandon }, { "ram", test_ram },
     { "hostile", test_hostile },
   };

@@ -192,6 +192,8 @@ typedef struct {
   } apic;
 } VmmVcpuState;
 
+/* Complete only at an instruction boundary: after VMM_EXIT_TIME_SLICE, HLT or SHUTDOWN.  Setting a
+   state abandons an exit in progress, as reset does; neither may be called from a callback. */
 void vmm_vcpu_get_state (VmmVcpu *vcpu, VmmVcpuState *state);
 /* Refuses what no processor could hold; returns NULL, or what is wrong (static text). */
 const char *vmm_vcpu_set_state (VmmVcpu *vcpu, const VmmVcpuState *state);

@@ -849,6 +849,12 @@ tn_harness_plugin (TnHarness *h, const char *name)
   return tn_device_plugin (tn_harness_device (h, name));
 }
 
+GObject *
+tn_harness_card (TnHarness *h, const char *name)
+{
+  return tn_device_card (tn_harness_device (h, name));
+}
+
 void
 tn_harness_resources (TnHarness *h, const char *name, TnHarnessResourceFunc func, void *data)
 {

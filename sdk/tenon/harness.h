@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include <glib-object.h>
 #include <tenon/tenon.h>
 
 G_BEGIN_DECLS
@@ -104,6 +105,9 @@ const TnPlugin *tn_harness_plugin (TnHarness *h, const char *name);
 typedef void (*TnHarnessResourceFunc) (void *data, const char *kind, uint64_t first, uint64_t count,
                                        const char *name);
 void tn_harness_resources (TnHarness *h, const char *name, TnHarnessResourceFunc func, void *data);
+
+/* The GObject that bears the properties and signals of the descriptor; owned by the device. */
+GObject *tn_harness_card (TnHarness *h, const char *name);
 
 /* Requests seen since the last call. */
 bool tn_harness_take_reset (TnHarness *h, TnResetKind *kind);

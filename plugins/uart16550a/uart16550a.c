@@ -332,10 +332,11 @@ tx_emit (Uart *u, unsigned n)
     tx_load (u, n - 1, due);
   else
     {
+      /* The timer came late: the FIFO ran empty, which is an interrupt, and the last bit left, too. */
+      u->thre_pending |= u->thre_owed || u->tx_count;
+      u->thre_owed = false;
       u->tx_count = 0;
       u->tsr_busy = false;
-      u->thre_pending |= u->thre_owed;
-      u->thre_owed = false;
     }
 }
 

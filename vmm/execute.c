@@ -193,12 +193,31 @@ fault (VmmVcpu *c)
   vmm_deliver_fault (c);
 }
 
+/* The instruction was given up (vmm_restart): to the boundary, and to it again. */
+static void
+restart (VmmVcpu *c)
+{
+  c->instructions += vmm_block_position (c);
+  c->blocks->running = NULL;
+  c->branched = false;
+  c->step = false;
+  c->stop_block = true;
+}
+
 void
 vmm_run (VmmVcpu *c)
 {
   c->blocks->running = NULL;
   c->branched = false;
-  if (_setjmp (c->on_fault) != 0)
-    fault (c);
+  switch (_setjmp (c->on_fault))
+    {
+    case 0:
+      break;
+    case VMM_RESTART:
+      restart (c);
+      break;
+    default:
+      fault (c);
+    }
   loop (c);
 }

@@ -180,6 +180,12 @@ vmm_raise_error (VmmVcpu *c, unsigned vector, uint32_t error)
 }
 
 _Noreturn void
+vmm_restart (VmmVcpu *c)
+{
+  _longjmp (c->on_fault, VMM_RESTART);
+}
+
+_Noreturn void
 vmm_raise (VmmVcpu *c, unsigned vector)
 {
   c->fault.vector = (uint8_t) vector;

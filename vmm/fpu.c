@@ -111,20 +111,18 @@ vmm_fpu_update_ferr (VmmVcpu *c)
     set_ferr (c, false);
 }
 
-bool
+void
 vmm_fpu_error (VmmVcpu *c)
 {
   if (c->cr0 & CR0_NE)
     vmm_raise (c, EX_MF);
   set_ferr (c, true);
   if (c->fpu.ignne)
-    return true;
+    return;
   /* Stand still: the instruction is begun anew until an interrupt comes first.  The time slice is
      given back each time. */
-  c->branched = true;
-  c->stop_block = true;
   vmm_vcpu_kick (c);
-  return false;
+  vmm_restart (c);
 }
 
 /* ---- Instructions on registers ---- */
@@ -148,8 +146,7 @@ note_operand (VmmVcpu *c, const VmmInsn *i, uint32_t ea)
 static VMM_HOT void
 fpu_register (VmmVcpu *c, const VmmInsn *i)
 {
-  if (!fpu_check (c))
-    return;
+  fpu_check (c);
   fpu_enter (c);
   note (c, i);
   ((VmmHostStub) register_stub (i)) ();
@@ -159,8 +156,7 @@ fpu_register (VmmVcpu *c, const VmmInsn *i)
 static void
 fcmov (VmmVcpu *c, const VmmInsn *i)
 {
-  if (!fpu_check (c))
-    return;
+  fpu_check (c);
   fpu_enter (c);
   note (c, i);
   const uint8_t *stub = vmm_host_fcmov + (((i->opcode - 0xdau) << 5 | (i->modrm & 31u)) << 3);
@@ -171,8 +167,7 @@ fcmov (VmmVcpu *c, const VmmInsn *i)
 static void
 fcomi (VmmVcpu *c, const VmmInsn *i)
 {
-  if (!fpu_check (c))
-    return;
+  fpu_check (c);
   fpu_enter (c);
   note (c, i);
   const uint8_t *stub = vmm_host_fcomi + (((i->opcode == 0xdfu) << 4 | (i->modrm - 0xe8u)) << 3);
@@ -187,8 +182,7 @@ static inline void
 load_operand (VmmVcpu *c, const VmmInsn *i, unsigned size)
 {
   uint8_t operand[16] __attribute__ ((aligned (16)));
-  if (!fpu_check (c))
-    return;
+  fpu_check (c);
   uint32_t ea = vmm_ea (c, i);
   uint32_t linear = fpu_linear (c, i->segment, ea, size, size == 10 ? 8 : size, VMM_CAN_READ);
   fpu_read (c, linear, operand, size);
@@ -226,8 +220,7 @@ static inline void
 store_operand (VmmVcpu *c, const VmmInsn *i, unsigned size)
 {
   uint8_t operand[16] __attribute__ ((aligned (16)));
-  if (!fpu_check (c))
-    return;
+  fpu_check (c);
   uint32_t ea = vmm_ea (c, i), linear = c->seg[i->segment].base + ea;
   if (VMM_UNLIKELY (!fpu_linear_ok (c, i->segment, ea, size, VMM_CAN_WRITE)
                     || !fpu_writable (c, linear, size)))
@@ -270,15 +263,14 @@ vmm_fwait (VmmVcpu *c, const VmmInsn *i)
 {
   if ((c->cr0 & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS))
     vmm_raise (c, EX_NM);
-  fpu_pending_ok (c);
+  fpu_check_pending (c);
 }
 
 static void
 fldcw (VmmVcpu *c, const VmmInsn *i)
 {
   uint16_t fcw;
-  if (!fpu_check (c))
-    return;
+  fpu_check (c);
   uint32_t linear = fpu_linear (c, i->segment, vmm_ea (c, i), 2, 2, VMM_CAN_READ);
   fpu_read (c, linear, &fcw, 2);
   fpu_enter (c);
@@ -489,8 +481,7 @@ fldenv (VmmVcpu *c, const VmmInsn *i)
 {
   uint8_t image[28];
   bool o16 = i->flags & VMM_INSN_O16;
-  if (!fpu_check (c))
-    return;
+  fpu_check (c);
   uint32_t linear
       = fpu_linear (c, i->segment, vmm_ea (c, i), o16 ? 14 : 28, o16 ? 2 : 4, VMM_CAN_READ);
   vmm_read_bytes (c, linear, image, o16 ? 14 : 28, c->user);
@@ -505,8 +496,7 @@ frstor (VmmVcpu *c, const VmmInsn *i)
   uint8_t image[108], *fx = c->fpu.fx;
   bool o16 = i->flags & VMM_INSN_O16;
   unsigned head = o16 ? 14 : 28;
-  if (!fpu_check (c))
-    return;
+  fpu_check (c);
   uint32_t linear
       = fpu_linear (c, i->segment, vmm_ea (c, i), head + 80, o16 ? 2 : 4, VMM_CAN_READ);
   vmm_read_bytes (c, linear, image, head + 80, c->user);

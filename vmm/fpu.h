@@ -7,8 +7,7 @@
  * it is in c->fpu.fx.  XMM and MXCSR are always in c->fpu.fx.  State with a pending unmasked exception
  * is never left live, so that the host's own #MF cannot strike:
  *
- *   if (!fpu_check (c))      #NM, #MF; false: nothing is to be done now
- *     return;
+ *   fpu_check (c);           #NM, #MF
  *   ... read the operand or probe the place of the result (may fault, may exit, may sync) ...
  *   fpu_enter (c);           live from here on
  *   stub ();
@@ -67,9 +66,9 @@ void vmm_host_fx_store (void *fx);
 
 /* c->fpu.fx into the host's registers. */
 void vmm_fpu_load (VmmVcpu *c);
-/* A waiting instruction met a pending exception: raises #MF, or FERR# and false while it has to wait
-   for the interrupt, or true if IGNNE# says to go on. */
-bool vmm_fpu_error (VmmVcpu *c);
+/* A waiting instruction met a pending exception: raises #MF, or asserts FERR# and lets the instruction
+   wait for the interrupt, or returns if IGNNE# says to go on. */
+void vmm_fpu_error (VmmVcpu *c);
 /* After an instruction with unmasked exceptions: brings the image up to date if one is pending;
    returns those that this instruction raised. */
 unsigned vmm_fpu_leave_slow (VmmVcpu *c);
@@ -126,30 +125,29 @@ fx_pending (const uint8_t *fx)
   return fx_get16 (fx, FX_FSW) & ~fx_get16 (fx, FX_FCW) & FSW_EXCEPTIONS;
 }
 
-static inline bool
-fpu_pending_ok (VmmVcpu *c)
+static inline void
+fpu_check_pending (VmmVcpu *c)
 {
-  if (VMM_LIKELY (c->fpu.live) || VMM_LIKELY (!fx_pending (c->fpu.fx)))
-    return true;
-  return vmm_fpu_error (c);
+  if (VMM_UNLIKELY (!c->fpu.live) && VMM_UNLIKELY (fx_pending (c->fpu.fx)))
+    vmm_fpu_error (c);
 }
 
 /* Start of a waiting x87 instruction. */
-static inline bool
+static inline void
 fpu_check (VmmVcpu *c)
 {
   if (VMM_UNLIKELY (c->cr0 & (CR0_EM | CR0_TS)))
     vmm_raise (c, EX_NM);
-  return fpu_pending_ok (c);
+  fpu_check_pending (c);
 }
 
 /* Start of an MMX instruction. */
-static inline bool
+static inline void
 mmx_check (VmmVcpu *c)
 {
   if (VMM_UNLIKELY (c->cr0 & (CR0_EM | CR0_TS)))
     vmm_raise (c, c->cr0 & CR0_EM ? EX_UD : EX_NM);
-  return fpu_pending_ok (c);
+  fpu_check_pending (c);
 }
 
 /* Start of an SSE instruction. */

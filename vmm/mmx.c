@@ -38,8 +38,7 @@ vmm_mmx_set (unsigned n, uint64_t v)
 static VMM_HOT void
 mmx_register (VmmVcpu *c, const VmmInsn *i)
 {
-  if (!mmx_check (c))
-    return;
+  mmx_check (c);
   fpu_enter (c);
   register_stub (i->opcode, i->modrm) ();
   fpu_leave (c);
@@ -49,8 +48,7 @@ static inline void
 load_operand (VmmVcpu *c, const VmmInsn *i, unsigned size)
 {
   uint64_t operand = 0;
-  if (!mmx_check (c))
-    return;
+  mmx_check (c);
   uint32_t linear = fpu_linear (c, i->segment, vmm_ea (c, i), size, size, VMM_CAN_READ);
   fpu_read (c, linear, &operand, size);
   fpu_enter (c);
@@ -74,8 +72,7 @@ static inline void
 store_operand (VmmVcpu *c, const VmmInsn *i, unsigned size)
 {
   uint64_t operand;
-  if (!mmx_check (c))
-    return;
+  mmx_check (c);
   uint32_t linear = fpu_linear (c, i->segment, vmm_ea (c, i), size, size, VMM_CAN_WRITE);
   fpu_probe (c, linear, size);
   fpu_enter (c);
@@ -99,8 +96,7 @@ movd_store (VmmVcpu *c, const VmmInsn *i)
 static void
 movd_from_gpr (VmmVcpu *c, const VmmInsn *i)
 {
-  if (!mmx_check (c))
-    return;
+  mmx_check (c);
   fpu_enter (c);
   vmm_mmx_set (i->reg, c->gpr[i->rm]);
   fpu_leave (c);
@@ -109,8 +105,7 @@ movd_from_gpr (VmmVcpu *c, const VmmInsn *i)
 static void
 movd_to_gpr (VmmVcpu *c, const VmmInsn *i)
 {
-  if (!mmx_check (c))
-    return;
+  mmx_check (c);
   fpu_enter (c);
   c->gpr[i->rm] = (uint32_t) vmm_mmx_get (i->reg);
   fpu_leave (c);
@@ -121,8 +116,7 @@ static void
 shift_immediate (VmmVcpu *c, const VmmInsn *i)
 {
   uint64_t count = i->imm & 0xff;
-  if (!mmx_check (c))
-    return;
+  mmx_check (c);
   fpu_enter (c);
   unsigned row = i->reg == 2 ? 0xd0 : i->reg == 4 ? 0xe0 : 0xf0;
   memory_stub (row + (i->opcode & 3), i->rm) (&count);
@@ -132,8 +126,7 @@ shift_immediate (VmmVcpu *c, const VmmInsn *i)
 static void
 emms (VmmVcpu *c, const VmmInsn *i)
 {
-  if (!mmx_check (c))
-    return;
+  mmx_check (c);
   fpu_enter (c);
   __asm__ volatile ("emms");
   fpu_leave (c);
@@ -154,8 +147,7 @@ static void
 pshufw (VmmVcpu *c, const VmmInsn *i)
 {
   uint64_t operand;
-  if (!mmx_check (c))
-    return;
+  mmx_check (c);
   if (i->flags & VMM_INSN_MEM)
     {
       uint32_t linear = fpu_linear (c, i->segment, vmm_ea (c, i), 8, 8, VMM_CAN_READ);
@@ -175,8 +167,7 @@ static void
 pinsrw (VmmVcpu *c, const VmmInsn *i)
 {
   uint64_t word;
-  if (!mmx_check (c))
-    return;
+  mmx_check (c);
   if (i->flags & VMM_INSN_MEM)
     word = vmm_read16 (c, i->segment, vmm_ea (c, i));
   else
@@ -191,8 +182,7 @@ pinsrw (VmmVcpu *c, const VmmInsn *i)
 static void
 pextrw (VmmVcpu *c, const VmmInsn *i)
 {
-  if (!mmx_check (c))
-    return;
+  mmx_check (c);
   fpu_enter (c);
   c->gpr[i->reg] = vmm_mmx_get (i->rm) >> (i->imm & 3) * 16 & 0xffff;
   fpu_leave (c);
@@ -202,8 +192,7 @@ static void
 pmovmskb (VmmVcpu *c, const VmmInsn *i)
 {
   uint32_t mask = 0;
-  if (!mmx_check (c))
-    return;
+  mmx_check (c);
   fpu_enter (c);
   uint64_t v = vmm_mmx_get (i->rm);
   for (unsigned n = 0; n < 8; n++)
@@ -216,8 +205,7 @@ pmovmskb (VmmVcpu *c, const VmmInsn *i)
 static void
 maskmovq (VmmVcpu *c, const VmmInsn *i)
 {
-  if (!mmx_check (c))
-    return;
+  mmx_check (c);
   uint32_t offset = i->flags & VMM_INSN_A16 ? c->gpr[VMM_EDI] & 0xffff : c->gpr[VMM_EDI];
   fpu_enter (c);
   uint64_t v = vmm_mmx_get (i->reg), mask = vmm_mmx_get (i->rm);

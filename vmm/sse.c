@@ -422,8 +422,7 @@ cvtpi2ps (VmmVcpu *c, const VmmInsn *i)
     source = source_low (c, i, 8);
   else
     {
-      if (!mmx_check (c))
-        return;
+      mmx_check (c);
       fpu_enter (c);
       source.q[0] = vmm_mmx_get (i->rm);
       fpu_leave (c);
@@ -464,8 +463,7 @@ static void
 cvtps2pi (VmmVcpu *c, const VmmInsn *i)
 {
   sse_check (c);
-  if (!mmx_check (c))
-    return;
+  mmx_check (c);
   Xmm source = source_low (c, i, 8);
   fpu_enter (c);
   vmm_mmx_get (i->reg); /* the x87 unit turns to MMX before an exception */

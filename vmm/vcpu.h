@@ -307,6 +307,9 @@ enum { VMM_ACTIVE = 0, VMM_HALTED = 1, VMM_SHUT_DOWN = 2, VMM_WAIT_SIPI = 3 };
 
 _Noreturn void vmm_raise (VmmVcpu *c, unsigned vector);                      /* no error code */
 _Noreturn void vmm_raise_error (VmmVcpu *c, unsigned vector, uint32_t error); /* with one */
+/* Gives the instruction up without a fault: events are looked for, then it begins anew. */
+_Noreturn void vmm_restart (VmmVcpu *c);
+#define VMM_RESTART 2 /* what _setjmp (c->on_fault) then returns; 1 for a fault */
 #define vmm_ud(c) vmm_raise (c, EX_UD)
 #define vmm_gp0(c) vmm_raise_error (c, EX_GP, 0)
 

@@ -55,19 +55,30 @@ static struct {
 
 /* ---- Memory ---- */
 
-static uint32_t
+typedef uint64_t Word __attribute__ ((aligned (1), may_alias));
+
+static PLAIN uint32_t
 sum (uint32_t s, const uint8_t *bytes)
 {
   for (unsigned n = 0; n < LINE; n += 8)
     {
-      uint64_t v;
-      memcpy (&v, bytes + n, 8);
+      uint64_t v = *(const Word *) (bytes + n);
       s = (uint32_t) ((s ^ v ^ v >> 32) * 0x9e3779b1u) + (s >> 7);
     }
   return s;
 }
 
-void
+typedef uint64_t Vector __attribute__ ((vector_size (LINE / 2), aligned (1), may_alias));
+
+static inline PLAIN bool
+same_line (const uint8_t *a, const uint8_t *b)
+{
+  const Vector *v = (const Vector *) a, *w = (const Vector *) b;
+  Vector d = (v[0] ^ w[0]) | (v[1] ^ w[1]);
+  return !(d[0] | d[1] | d[2] | d[3]);
+}
+
+PLAIN void
 memory_take (Result *r, uint8_t *const pages[RW_PAGES], const uint8_t *memory)
 {
   r->lines = 0;
@@ -77,17 +88,17 @@ memory_take (Result *r, uint8_t *const pages[RW_PAGES], const uint8_t *memory)
       {
         const uint8_t *was = memory + rw_pages[p] * 4096 + at;
         uint8_t *is = pages[p] + at;
-        if (!memcmp (is, was, LINE))
+        if (same_line (is, was))
           continue;
         uint32_t where = DATA + rw_pages[p] * 4096 + at;
         if (r->lines < MAX_LINES)
           {
             r->line[r->lines].where = where;
-            memcpy (r->line[r->lines].bytes, is, LINE);
+            copy_plain (r->line[r->lines].bytes, is, LINE);
           }
         r->lines++;
         r->checksum = sum (r->checksum ^ where, is);
-        memcpy (is, was, LINE);
+        copy_plain (is, was, LINE);
       }
 }
 

@@ -68,16 +68,14 @@ machine_start () {
   exec 9> "$work/keys"
 }
 
-# machine_new: what the console said since the last match
-machine_new () { tail -c "+$((seen + 1))" "$work/console" | tr -d '\r'; }
-
-# machine_expect PATTERN SECONDS [WHAT]
+# machine_expect PATTERN SECONDS [WHAT]: in what the console said after the last match
 machine_expect () {
-  local pattern=$1 deadline=$((SECONDS + $2)) size
+  local pattern=$1 deadline=$((SECONDS + $2)) match text
   while :; do
-    size=$(stat -c %s "$work/console")
-    if machine_new | head -c $((size - seen)) | grep -aEq -- "$pattern"; then
-      seen=$size
+    match=$(tail -c "+$((seen + 1))" "$work/console" | grep -aobE -m 1 -- "$pattern" | head -n 1)
+    if [ -n "$match" ]; then
+      text=${match#*:}
+      seen=$((seen + ${match%%:*} + ${#text}))
       return 0
     fi
     if ! kill -0 "$machine_pid" 2> /dev/null; then

@@ -710,9 +710,11 @@ host_dma_move (void *self, uint8_t *data, size_t size, bool to_memory, bool tc, 
   if (to_memory)
     {
       moved = MIN (size, dma->give->len);
-      memcpy (data, dma->give->data, moved);
       if (moved > 0)
-        g_byte_array_remove_range (dma->give, 0, moved);
+        {
+          memcpy (data, dma->give->data, moved);
+          g_byte_array_remove_range (dma->give, 0, moved);
+        }
     }
   else
     {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* PIIX4 IDE function with an ATA disk and an ATAPI CD on the fake bus. */
+#include "hostile.h"
 #include "roundtrip.h"
 
 #include <errno.h>
@@ -654,6 +655,27 @@ test_fuzz (void)
   tn_harness_free (h);
 }
 
+static void
+test_hostile_state (void)
+{
+  TnHarness *h = new_controller (true);
+  GRand *rand = g_rand_new_with_seed (14);
+  unsigned taken = 0;
+  for (unsigned i = 0; i < 600; i++)
+    {
+      for (unsigned j = 0; j < 10; j++)
+        fuzz_step (h, rand);
+      taken += load_tampered (h, rand);
+      for (unsigned j = 0; j < 20; j++)
+        fuzz_step (h, rand);
+      tn_harness_pci_write (h, 0, DEVFN, 0x04, 5, 2);
+      tn_harness_pci_write (h, 0, DEVFN, 0x40, 0x80008000, 4);
+    }
+  g_test_message ("%u of 600 were taken", taken);
+  g_rand_free (rand);
+  tn_harness_free (h);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -676,5 +698,6 @@ main (int argc, char **argv)
   g_test_add_func ("/ide/packet-answers", test_packet_answers);
   g_test_add_func ("/ide/medium-change", test_medium_change);
   g_test_add_func ("/ide/fuzz", test_fuzz);
+  g_test_add_func ("/ide/hostile-state", test_hostile_state);
   return g_test_run ();
 }

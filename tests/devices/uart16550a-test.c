@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* NS16550A on the fake bus, after the PC16550D data sheet and what Linux's 8250 driver asks of it. */
+#include "hostile.h"
 #include "roundtrip.h"
 
 enum { RBR = 0x3f8, IER, IIR, LCR, MCR, LSR, MSR, SCR };
@@ -277,33 +278,57 @@ test_loopback (void)
 }
 
 static void
+fuzz_step (TnHarness *h, GRand *rand)
+{
+  uint16_t port = RBR + g_rand_int_range (rand, 0, 8);
+  uint32_t value = g_rand_int (rand);
+  switch (g_rand_int_range (rand, 0, 6))
+    {
+    case 0:
+      tn_harness_clock_step (h, value % 1000000);
+      break;
+    case 1:
+      tn_harness_char_feed (h, "term", &value, 1);
+      break;
+    case 2:
+      tn_harness_out32 (h, port, value);
+      break;
+    case 3:
+      tn_harness_in8 (h, port);
+      break;
+    default:
+      tn_harness_out8 (h, port, value);
+    }
+}
+
+static void
 test_fuzz (void)
 {
   TnHarness *h = new_port ();
   GRand *rand = g_rand_new_with_seed (16550);
   for (unsigned i = 0; i < 30000; i++)
     {
-      uint16_t port = RBR + g_rand_int_range (rand, 0, 8);
-      switch (g_rand_int_range (rand, 0, 6))
-        {
-        case 0:
-          tn_harness_clock_step (h, g_rand_int_range (rand, 0, 1000000));
-          break;
-        case 1:
-          tn_harness_char_feed (h, "term", &i, 1);
-          break;
-        case 2:
-          tn_harness_out32 (h, port, g_rand_int (rand));
-          break;
-        case 3:
-          tn_harness_in8 (h, port);
-          break;
-        default:
-          tn_harness_out8 (h, port, g_rand_int (rand));
-        }
+      fuzz_step (h, rand);
       if (i % 3000 == 0)
         roundtrip (h, "com1");
     }
+  g_rand_free (rand);
+  tn_harness_free (h);
+}
+
+static void
+test_hostile_state (void)
+{
+  TnHarness *h = new_port ();
+  GRand *rand = g_rand_new_with_seed (4);
+  unsigned taken = 0;
+  for (unsigned i = 0; i < 2000; i++)
+    {
+      for (unsigned j = 0; j < 20; j++)
+        fuzz_step (h, rand);
+      taken += load_tampered (h, rand);
+    }
+  g_test_message ("%u of 2000 were taken", taken);
   g_rand_free (rand);
   tn_harness_free (h);
 }
@@ -334,6 +359,7 @@ main (int argc, char **argv)
   g_test_add_func ("/uart16550a/receive-flood", test_receive_flood);
   g_test_add_func ("/uart16550a/loopback", test_loopback);
   g_test_add_func ("/uart16550a/fuzz", test_fuzz);
+  g_test_add_func ("/uart16550a/hostile-state", test_hostile_state);
   g_test_add_func ("/uart16550a/bad-port", test_bad_port);
   return g_test_run ();
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* VGA on the fake bus, behind a host bridge that routes A0000-BFFFF and C0000 to it. */
+#include "hostile.h"
 #include "roundtrip.h"
 
 #include <glib/gstdio.h>
@@ -301,35 +302,52 @@ test_screen_file (void)
 }
 
 static void
+fuzz_step (TnHarness *h, GRand *rand)
+{
+  uint32_t value = g_rand_int (rand), address = 0xa0000 + (g_rand_int (rand) & 0x1fffc);
+  switch (g_rand_int_range (rand, 0, 6))
+    {
+    case 0:
+      tn_harness_write (h, address, value, 4);
+      break;
+    case 1:
+      tn_harness_read (h, address, 4);
+      break;
+    case 2:
+      tn_harness_in16 (h, 0x3b0 + (value & 0x2f));
+      break;
+    case 3:
+      tn_harness_clock_step (h, value & 0xfffff);
+      break;
+    default:
+      tn_harness_out16 (h, 0x3b0 + (value & 0x2f), value >> 8);
+    }
+}
+
+static void
 test_fuzz (void)
 {
-  TnHarness *h = new_card (NULL, NULL);
+  g_autofree char *dir = g_dir_make_tmp ("vga-XXXXXX", NULL);
+  g_autofree char *name = g_build_filename (dir, "screen", NULL);
+  TnHarness *h = new_card ("screen-file", name);
   GRand *rand = g_rand_new_with_seed (256);
   for (unsigned i = 0; i < 60000; i++)
     {
-      uint32_t value = g_rand_int (rand), address = 0xa0000 + (g_rand_int (rand) & 0x1fffc);
-      switch (g_rand_int_range (rand, 0, 6))
-        {
-        case 0:
-          tn_harness_write (h, address, value, 4);
-          break;
-        case 1:
-          tn_harness_read (h, address, 4);
-          break;
-        case 2:
-          tn_harness_in16 (h, 0x3b0 + (value & 0x2f));
-          break;
-        case 3:
-          tn_harness_clock_step (h, value & 0xfffff);
-          break;
-        default:
-          tn_harness_out16 (h, 0x3b0 + (value & 0x2f), value >> 8);
-        }
+      fuzz_step (h, rand);
       if (i % 6000 == 0)
         roundtrip (h, "vga");
     }
+  for (unsigned i = 0; i < 300; i++)
+    {
+      fuzz_step (h, rand);
+      load_tampered (h, rand);
+      if (i % 10 == 0)
+        tn_harness_clock_step (h, TN_NS_PER_S);
+    }
   g_rand_free (rand);
   tn_harness_free (h);
+  unlink (name);
+  rmdir (dir);
 }
 
 int

@@ -72,10 +72,10 @@ dma_free (TnResource *resource)
 static void
 dma_describe (TnResource *resource, TnResourceFunc func, void *data)
 {
-  func (data, "dma", ((TnDma *) resource)->channel, 1, NULL);
+  func (data, "dma-channel", ((TnDma *) resource)->channel, 1, NULL);
 }
 
-const TnResourceClass tn_dma_class = { .kind = "dma", .detach = dma_detach, .attach = dma_attach,
+const TnResourceClass tn_dma_class = { .kind = "dma-channel", .detach = dma_detach, .attach = dma_attach,
                                        .free = dma_free, .describe = dma_describe };
 
 TnDma *

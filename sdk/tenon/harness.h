@@ -101,7 +101,7 @@ bool tn_harness_swap (TnHarness *h, const char *name, const char *file, GError *
 /* The descriptor of a device's plugin as it runs now; until the next swap. */
 const TnPlugin *tn_harness_plugin (TnHarness *h, const char *name);
 /* What a device holds: kind "ports", "mmio", "rom", "ram" with first and count as the guest sees them;
-   "pci" (first: bus << 8 | devfn), "line", "watch" (name), "timer" (name), "dma" (first: channel). */
+   "pci" (first: bus << 8 | devfn), "line", "watch" (name), "timer" (name), "dma-channel" (first). */
 typedef void (*TnHarnessResourceFunc) (void *data, const char *kind, uint64_t first, uint64_t count,
                                        const char *name);
 void tn_harness_resources (TnHarness *h, const char *name, TnHarnessResourceFunc func, void *data);

@@ -4,7 +4,7 @@
  * accesses to all that it claims, save, load, save (byte-equal), swap, destroy; two at once; a
  * realize that fails; states with random damage, which must be refused or taken, never crash.
  *
- *   TENON_SWAPS=n     swaps in the swap test (default 100; `make check` elsewhere runs 1,000)
+ *   TENON_SWAPS=n     swaps in the swap test (default 1,000)
  *   TENON_ROUNDS=n    random accesses (default 4,000)
  *   TENON_SEED=n      seed (default 1)
  *   generic-test -p /generic/rtc      one plugin
@@ -388,7 +388,7 @@ test_random (Fixture *f, const void *data)
 static void
 test_swap (Fixture *f, const void *data)
 {
-  unsigned swaps = from_environment ("TENON_SWAPS", 100);
+  unsigned swaps = from_environment ("TENON_SWAPS", 1000);
   TnHarness *h = make_machine (f);
   GBytes *before, *after;
 

@@ -158,9 +158,15 @@ tn_command_ctl (int argc, char **argv)
     {
       if (path || words->len == 1 || !g_strv_contains (requests, words->pdata[1]))
         {
-          const char *word = words->len > 1 && !path ? words->pdata[1] : words->pdata[0];
+          const char *word = words->pdata[0];
 
           near = tn_suggest_text (word, requests);
+          if (!*near && words->len > 1 && !path)
+            {
+              word = words->pdata[1]; /* the first one is meant as a machine */
+              g_free (near);
+              near = tn_suggest_text (word, requests);
+            }
           return tn_command_fail (EX_USAGE, "ctl: there is no request \"%s\"%s; try: tenon ctl --help",
                                   word, near);
         }

@@ -57,6 +57,8 @@ tn_command_fail (int code, const char *format, ...)
 int
 tn_command_code (const GError *error)
 {
+  if (error->domain == G_FILE_ERROR)
+    return EX_NOINPUT;
   if (error->domain != TN_ERROR)
     return EX_SOFTWARE;
   switch (error->code)

@@ -236,6 +236,12 @@ find_plugin (Check *c, TnConfigDevice *d)
 
   if (!d->plugin)
     return;
+  if (strchr (d->plugin, '/') && access (d->plugin, R_OK) != 0)
+    {
+      tn_config_problem (c->errors, d->where, "%s: plugin: %s: %s", d->name, d->plugin,
+                         g_strerror (errno));
+      return;
+    }
   d->type = c->plugins->find (c->plugins->opaque, d->plugin, &error);
   if (d->type)
     return;

@@ -45,7 +45,7 @@ struct TnProcessor {
   uint64_t slice;  /* instructions to run before the next look */
 
   /* counters */
-  uint64_t exits[VMM_EXIT_REASONS], halts_ns, resets;
+  uint64_t halts_ns, resets;
 };
 
 /* ---- Time ---- */
@@ -499,7 +499,6 @@ serve_cycle (TnProcessor *p, VmmExit *e)
 static void
 serve_exit (TnProcessor *p, VmmExitReason reason)
 {
-  p->exits[reason]++;
   switch (reason)
     {
     case VMM_EXIT_HLT:
@@ -716,12 +715,6 @@ tn_processor_stats (TnProcessor *p, TnStatFunc func, void *data)
 
       if (strcmp (name, "cpu.instructions") != 0)
         func (data, name, stats[i].value);
-    }
-  for (unsigned i = 0; i < VMM_EXIT_REASONS; i++)
-    {
-      g_autofree char *name = g_strdup_printf ("exit.%s", vmm_exit_name (i));
-
-      func (data, name, p->exits[i]);
     }
   func (data, "cpu.halted-ns", p->halts_ns);
   func (data, "cpu.resets", p->resets);

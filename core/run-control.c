@@ -107,7 +107,9 @@ resource (void *data, const char *kind, uint64_t first, uint64_t count, const ch
   GString *reply = data;
 
   g_string_append_printf (reply, "%s%s", reply->len ? "\n" : "", kind);
-  if (count)
+  if (strcmp (kind, "line") == 0)
+    g_string_append_printf (reply, " %s", first ? "high" : "low"); /* that is what it tells */
+  else if (count)
     g_string_append_printf (reply, " %#" G_GINT64_MODIFIER "x-%#" G_GINT64_MODIFIER "x", first,
                             first + count - 1);
   if (name)

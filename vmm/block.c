@@ -103,6 +103,7 @@ vmm_blocks_flush (VmmVcpu *c)
 {
   VmmBlockCache *bc = c->blocks;
   memset (bc->hash, 0, sizeof bc->hash);
+  memset (bc->recent, 0, sizeof bc->recent); /* the blocks' memory will hold others */
   for (VmmCodePage *page = bc->used_pages; page; page = page->next)
     {
       bc->pages[page->frame] = NULL;
@@ -333,20 +334,41 @@ same_second (VmmVcpu *c, const VmmBlock *b, uint32_t linear)
          || vmm_fetch_address (c, (linear & ~0xfffu) + 4096, &host) == b->second;
 }
 
+/* In the cache, by physical address; comes to the front of its chain. */
+static VmmBlock *
+look_up (VmmVcpu *c, uint32_t linear, uint32_t address)
+{
+  uint32_t key = c->blocks->key;
+  VmmBlock **chain = bucket (c->blocks, address, key), **link = chain, *b;
+  while ((b = *link) && !(b->address == address && b->key == key && same_second (c, b, linear)))
+    link = &b->next;
+  if (b && link != chain)
+    {
+      *link = b->next;
+      b->next = *chain;
+      *chain = b;
+    }
+  return b;
+}
+
 const VmmBlock *
 vmm_block_find (VmmVcpu *c)
 {
   VmmBlockCache *bc = c->blocks;
   uint32_t linear = c->seg[VMM_CS].base + c->eip;
+  VmmRecent *recent = vmm_block_recent (bc, linear);
   const uint8_t *host;
   if (c->eip >= bc->code_end)
     vmm_gp0 (c);
   uint32_t address = vmm_fetch_address (c, linear, &host);
   if (!host)
     return decode_device (c, linear, address);
-  VmmBlock *b = *bucket (bc, address, bc->key);
-  while (b && !(b->address == address && b->key == bc->key && same_second (c, b, linear)))
-    b = b->next;
+  /* After a change of the mapping most entries of `recent` are as good as before. */
+  VmmBlock *b = recent->block;
+  bool same = b && (uint32_t) recent->tag == linear && b->address == address && b->key == bc->key
+              && b->size != VMM_BLOCK_DEAD && b->second == VMM_BLOCK_NO_PAGE;
+  if (!same)
+    b = look_up (c, linear, address);
   bool known = b != NULL;
   if (!known || (uint64_t) c->eip + b->size > bc->code_end)
     {
@@ -356,8 +378,7 @@ vmm_block_find (VmmVcpu *c)
         return bc->scratch;
       b = keep_block (c);
     }
-  bc->recent[linear & ((1u << VMM_RECENT_BITS) - 1)]
-      = (VmmRecent) { (uint64_t) bc->context << 32 | linear, b };
+  *recent = (VmmRecent) { (uint64_t) bc->context << 32 | linear, b };
   return b;
 }
 

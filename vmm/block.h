@@ -14,8 +14,8 @@
 #include "insn.h"
 
 #define VMM_BLOCK_INSNS 48
-#define VMM_RECENT_BITS 12
-#define VMM_BLOCK_HASH_BITS 14
+#define VMM_RECENT_BITS 13
+#define VMM_BLOCK_HASH_BITS 16
 #define VMM_BLOCK_QUEUE 64
 
 typedef struct VmmBlock VmmBlock;
@@ -77,12 +77,18 @@ void vmm_blocks_remapped (VmmVcpu *c);
 /* Number of instructions of the running block before c->eip. */
 uint32_t vmm_block_position (const VmmVcpu *c);
 
+VMM_INLINE VmmRecent *
+vmm_block_recent (VmmBlockCache *bc, uint32_t linear)
+{
+  return &bc->recent[(linear ^ linear >> VMM_RECENT_BITS) & ((1u << VMM_RECENT_BITS) - 1)];
+}
+
 VMM_INLINE const VmmBlock *
 vmm_block_next (VmmVcpu *c)
 {
   VmmBlockCache *bc = c->blocks;
   uint32_t linear = c->seg[VMM_CS].base + c->eip;
-  const VmmRecent *r = &bc->recent[linear & ((1u << VMM_RECENT_BITS) - 1)];
+  const VmmRecent *r = vmm_block_recent (bc, linear);
   if (VMM_LIKELY (r->tag == ((uint64_t) bc->context << 32 | linear)))
     {
       const VmmBlock *b = r->block;

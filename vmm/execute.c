@@ -154,7 +154,8 @@ run_block (VmmVcpu *c, const VmmBlock *b)
   bc->resync |= b->sync;
 }
 
-_Noreturn VMM_HOT static void
+/* Not inlined: beside _setjmp nothing would stay in registers. */
+_Noreturn VMM_HOT __attribute__ ((noinline)) static void
 loop (VmmVcpu *c)
 {
   VmmBlockCache *bc = c->blocks;

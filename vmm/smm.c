@@ -113,12 +113,12 @@ save (VmmVcpu *c)
   put (c, SLOT_IO_RESTART, c->activity == VMM_HALTED ? 1u << 16 : 0);
 }
 
-/* Everything that depends on the view of memory and on control registers. */
+/* Everything that depends on the view of memory and on control registers; decoded blocks are kept
+   apart by their keys. */
 static void
 switch_view (VmmVcpu *c)
 {
   vmm_a20_update (c);
-  vmm_blocks_flush (c); /* the same physical address is other memory now */
   vmm_watchpoints_changed (c); /* flushes the TLB */
   vmm_mode_changed (c);
 }

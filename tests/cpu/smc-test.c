@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Self-modifying code, in all the ways in which decoded blocks could be stale: the programs of smc.asm,
- * writes by devices (between exits and from another thread), and that data beside code costs nothing.
+ * writes by devices (between exits and from another thread), and that data beside code costs nothing;
+ * and that bytes of instructions are fetched only when these are reached.
  */
 #include "vcpu.h"
 
@@ -169,6 +170,35 @@ thread_writes (VmmVm *vm, VmmVcpu *c)
   expect ("written by another thread while it runs", v == 250, v);
 }
 
+/* The bytes of an instruction are fetched when it is reached, not before: code up to a page that is
+   not present, and up to the limit of CS, then an instruction that lies across. */
+static void
+fetch_ahead (VmmVm *vm, VmmVcpu *c, uint32_t limit)
+{
+  static const uint8_t code[] = { 0xb0, 7, 0xe6, 0x10, 0xb8, 1, 2, 3, 4 }; /* the last crosses */
+  uint32_t eip = DEVICE_CODE + 0x1000 - 6;
+  VmmVcpuState s;
+  fill_memory (vm);
+  vmm_vm_write (vm, eip, code, sizeof code);
+  if (limit == 0xffffffffu)
+    put32 (vm, PAGE_TABLES + ((DEVICE_CODE >> 12) + 1) * 4, 0);
+  start (c, eip);
+  vmm_vcpu_get_state (c, &s);
+  s.segment[VMM_CS].limit = limit;
+  s.segment[VMM_CS].flags = limit == 0xffffffffu ? 0xc09b : 0x409b;
+  vmm_vcpu_set_state (c, &s);
+  uint64_t count = vmm_vcpu_instructions (c);
+  VmmExitReason reason = vmm_vcpu_execute (c, 1000);
+  count = vmm_vcpu_instructions (c) - count;
+  expect ("runs up to it", reason == VMM_EXIT_IO_OUT && vmm_vcpu_exit (c)->value == 7, reason);
+  expect ("... and has counted", count == 1, count);
+  reason = vmm_vcpu_execute (c, 1000);
+  vmm_vcpu_get_state (c, &s);
+  expect ("faults there", reason == VMM_EXIT_SHUTDOWN && s.eip == eip + 4, s.eip);
+  if (limit == 0xffffffffu)
+    expect ("... with CR2 on the second page", s.cr2 == DEVICE_CODE + 0x1000, s.cr2);
+}
+
 int
 main (void)
 {
@@ -185,6 +215,9 @@ main (void)
   run_programs (vm, c);
   device_writes (vm, c);
   thread_writes (vm, c);
+  fetch_ahead (vm, c, 0xffffffffu);
+  fetch_ahead (vm, c, DEVICE_CODE + 0xfff);
+  fetch_ahead (vm, c, DEVICE_CODE + 0x1001);
   vmm_vcpu_free (c);
   vmm_vm_free (vm);
   return failed != 0;

@@ -341,10 +341,11 @@ vmm_decode (const uint8_t *bytes, unsigned available, unsigned key, VmmInsn *i, 
   *i = (VmmInsn) { .base = VMM_ZERO, .index = VMM_ZERO, .segment = VMM_DS };
   const Opcode *op = take_opcode (&d, i);
   take_immediate (&d, i, op->immediate);
+  /* Bytes that are not there were taken as zeros: how long it would be is not yet known. */
+  if (VMM_UNLIKELY (d.short_of))
+    return available < 15 ? 0 : -1;
   if (VMM_UNLIKELY (d.at > 15))
     return -1;
-  if (VMM_UNLIKELY (d.short_of))
-    return 0;
   i->length = (uint8_t) d.at;
   i->flags |= (d.o16 ? VMM_INSN_O16 : 0) | (d.a16 ? VMM_INSN_A16 : 0);
   if (!d.mandatory && (i->flags & VMM_INSN_66))

@@ -479,8 +479,7 @@ vmm_ea (const VmmVcpu *c, const VmmInsn *i)
 static inline uint32_t
 vmm_next_eip (const VmmVcpu *c, const VmmInsn *i)
 {
-  uint32_t next = c->eip + i->length;
-  return c->code32 ? next : next & 0xffff;
+  return c->eip + i->length; /* in 16-bit code too it goes past FFFF, into the segment's limit */
 }
 
 /* Near branch within CS: checks the limit (#GP(0)), sets eip. */

@@ -485,10 +485,28 @@ push_cs (Gen *g, Draft *d)
     dword (&d->i, g->k->cs);
 }
 
+/* A branch with the other operand size: of 16 bits it leaves the high half of EIP behind. */
+static void
+other_branch (Gen *g, Draft *d, unsigned index)
+{
+  unsigned form = below (g, 4);
+  prefix (d, 0x66);
+  if (form == 0)
+    byte (&d->i, 0x0f);
+  byte (&d->i, form == 0 ? 0x80 + below (g, 16) : form == 1 ? 0x70 + below (g, 16) : form == 2 ? 0xe9 : 0xe8);
+  patch (g, d, index, form == 1 ? PATCH_REL8 : g->k->code16 ? PATCH_REL32 : PATCH_REL16);
+  forget (g, ESP_);
+}
+
 static void
 flow (Gen *g, Draft *d, unsigned index)
 {
   bool c16 = g->k->code16;
+  if (percent (g, 3))
+    {
+      other_branch (g, d, index);
+      return;
+    }
   unsigned rel = c16 ? PATCH_REL16 : PATCH_REL32, abs = c16 ? PATCH_ABS16 : PATCH_ABS32;
   unsigned n = pick_destination (g);
   switch (below (g, 14))
@@ -662,10 +680,64 @@ privileged (Gen *g, Draft *d)
     byte (&d->i, all[n].bytes[m]);
 }
 
+/* LDS, LES, LSS, LGS of a pointer made just before. */
+static void
+far_pointer (Gen *g, Draft *d)
+{
+  static const uint16_t selectors[] = { 0, SEL_FLAT, SEL_FLAT, SEL_CODE32, SEL_LDT (0), SEL_LDT (2),
+                                        SEL_LDT (3), SEL_LDT (4), SEL_LDT (12), SEL_LDT (0) & ~3 };
+  static const uint8_t which[] = { SEG_DS, SEG_ES, SEG_SS, SEG_GS }, opcode[] = { 0xc5, 0xc4, 0xb2, 0xb5 };
+  unsigned n = below (g, 4), reg = pick_destination (g), at = DATA + 0x1000 + below (g, 0x1ff0);
+  uint16_t value = PICK (g, selectors);
+  bool o16 = percent (g, 15);
+  if (g->k->code16 || g->sel[SEG_DS] != SEL_FLAT)
+    {
+      byte (&d->i, 0x90);
+      return;
+    }
+  literal (d, "\xc7\x05", 2); /* mov dword [at], offset */
+  dword (&d->i, at);
+  dword (&d->i, random32 (g));
+  literal (d, "\x66\xc7\x05", 3); /* mov word [at + 2 or 4], selector */
+  dword (&d->i, at + (o16 ? 2 : 4));
+  word (&d->i, value);
+  if (o16)
+    byte (&d->i, 0x66);
+  if (n >= 2)
+    byte (&d->i, 0x0f);
+  byte (&d->i, opcode[n]);
+  byte (&d->i, reg << 3 | 5);
+  dword (&d->i, at);
+  forget (g, 1u << reg);
+  if (value > 3 || which[n] != SEG_SS)
+    g->sel[which[n]] = value;
+}
+
+/* Prefixes up to and past fifteen bytes. */
+static void
+long_instruction (Gen *g, Draft *d)
+{
+  static const uint8_t prefixes[] = { 0x66, 0x67, 0x2e, 0x3e, 0x26, 0x36, 0x65 };
+  for (unsigned n = 8 + below (g, 10); n; n--)
+    byte (&d->i, PICK (g, prefixes));
+  if (percent (g, 50))
+    byte (&d->i, 0x90);
+  else
+    {
+      byte (&d->i, below (g, 6) << 3 | 3); /* an operation on two registers */
+      byte (&d->i, 0xc0);
+      forget (g, EAX_);
+    }
+}
+
 static void
 system_insn (Gen *g, Draft *d)
 {
-  if (percent (g, 75))
+  if (percent (g, 10))
+    long_instruction (g, d);
+  else if (percent (g, 20))
+    far_pointer (g, d);
+  else if (percent (g, 75))
     selector (g, d);
   else
     privileged (g, d);
@@ -765,21 +837,28 @@ make_case (Gen *g, unsigned slot, unsigned area)
   memset (k, 0, sizeof *k);
   g->count = 1 + below (g, g->options->length);
   g->known = 0xff;
-  g->stored = g->traps = false;
+  g->stored = false;
+  g->traps = slot == BATCH - 1; /* cut off: no room to hide undefined flags */
   pick_segments (g, area);
   pick_registers (g);
   random_fx (g, k->fx);
-  k->start = (uint16_t) (slot * SLOT_SIZE);
-  unsigned room = SLOT_SIZE - 16;
+  unsigned room = SLOT_SIZE - 16, length = 8;
   for (unsigned n = 0; n < g->count; n++)
     {
       instruction (g, n);
       if (k->insn[n].length > room)
         g->count = n ? n : 1;
       else
-        room -= k->insn[n].length;
+        {
+          room -= k->insn[n].length;
+          length += k->insn[n].length;
+        }
     }
   k->count = (uint8_t) g->count;
+  if (slot < BATCH - 1)
+    k->start = (uint16_t) (SLOT (slot) + below (g, SLOT_SIZE - length));
+  else
+    k->start = (uint16_t) (CODE_SIZE - 1 - below (g, length < 120 ? length : 120));
 }
 
 void
@@ -812,11 +891,11 @@ put_target (const Case *k, unsigned n, unsigned count, unsigned area, uint8_t *o
 }
 
 void
-silicon_emit (Case *k, unsigned count, unsigned area, uint8_t out[SLOT_SIZE])
+silicon_emit (Case *k, unsigned slot, unsigned count, unsigned area, uint8_t *code)
 {
   const uint32_t back = RETURN, selector = SEL_RETURN;
-  unsigned at = 0;
-  memset (out, 0xf4, SLOT_SIZE);
+  uint8_t out[SLOT_SIZE];
+  unsigned at = 0, room = CODE_SIZE - k->start;
   for (unsigned n = 0; n < count; n++)
     {
       k->offset[n] = (uint16_t) at;
@@ -833,4 +912,8 @@ silicon_emit (Case *k, unsigned count, unsigned area, uint8_t out[SLOT_SIZE])
   out[at++] = 0xea;
   memcpy (out + at, &back, 4);
   memcpy (out + at + 4, &selector, 2);
+  at += 6;
+  unsigned end = SLOT (slot) + SLOT_SIZE < CODE_SIZE ? SLOT (slot) + SLOT_SIZE : CODE_SIZE;
+  memset (code + SLOT (slot), 0xf4, end - SLOT (slot));
+  memcpy (code + k->start, out, at < room ? at : room);
 }

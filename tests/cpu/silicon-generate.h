@@ -17,7 +17,7 @@ enum { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS };
 typedef struct {
   uint64_t random;
   const Options *options;
-  bool traps;     /* EFLAGS.TF may be on */
+  bool traps;     /* EFLAGS.TF may be on: a sequence can end between any two instructions */
   Case *k;
   uint8_t known;  /* general registers that still hold what they began with */
   unsigned count; /* instructions in this sequence */

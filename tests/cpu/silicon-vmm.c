@@ -285,7 +285,8 @@ ours_stop (void)
 void
 ours_code (unsigned area, unsigned slot, const uint8_t *code)
 {
-  vmm_vm_write (ours.vm, (PAGE_CODE + 16 * area) * 4096 + slot * SLOT_SIZE, code, SLOT_SIZE);
+  unsigned size = SLOT (slot) + SLOT_SIZE <= CODE_SIZE ? SLOT_SIZE : CODE_SIZE - SLOT (slot);
+  vmm_vm_write (ours.vm, (PAGE_CODE + 16 * area) * 4096 + SLOT (slot), code + SLOT (slot), size);
 }
 
 /* One area is there, the other is not: it is being written. */

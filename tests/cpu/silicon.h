@@ -19,6 +19,9 @@
 #define CODE(area) (0x5a4b0000u + (area) * 0x01000000u) /* two areas: one is run while one is made */
 #define CODE_SIZE 0x10000u
 #define SLOT_SIZE 256u
+/* Slot n lies across a multiple of 256, so that some lie across the ends of pages; the last is cut off
+   by the end of the area. */
+#define SLOT(n) ((n) * SLOT_SIZE + SLOT_SIZE / 2)
 #define RETURN 0x61d35000u /* a page with the way back */
 /* Eight pages: 0 missing, 1 and 2 writable, 3 missing, 4 read-only, 5 writable, 6 read-only,
    7 missing. */
@@ -55,7 +58,7 @@ typedef struct {
 extern const LdtEntry ldt_entries[LDT_COUNT];
 
 typedef struct {
-  uint8_t bytes[28];
+  uint8_t bytes[40];
   uint8_t length;
   uint8_t patch;    /* PATCH_*: a target is put at `at` */
   uint8_t at;
@@ -73,7 +76,7 @@ typedef struct {
   uint8_t count;   /* instructions */
   uint8_t fx[512]; /* before */
   Insn insn[MAX_INSNS];
-  uint16_t offset[MAX_INSNS + 1]; /* within the slot, of the last emission */
+  uint16_t offset[MAX_INSNS + 1]; /* from the start, of the last emission */
   /* where FSAVE and the like write what differs between processors */
   uint8_t images;
   struct {
@@ -119,8 +122,9 @@ typedef struct {
 } Options;
 /* Batch `number` of the run. */
 void silicon_generate (Batch *batch, const Options *options, uint64_t number, unsigned area);
-/* The bytes of the first `count` instructions and the end: a far jump to the way back. */
-void silicon_emit (Case *k, unsigned count, unsigned area, uint8_t out[SLOT_SIZE]);
+/* Writes the first `count` instructions and the end, a far jump to the way back, into a copy of the code
+   area (CODE_SIZE bytes); the rest of the slot is filled. */
+void silicon_emit (Case *k, unsigned slot, unsigned count, unsigned area, uint8_t *code);
 
 /* ---- memory, shared by both sides (silicon.c) ---- */
 
@@ -156,6 +160,6 @@ void native_stop (void);
 
 void ours_start (void);
 void ours_prepare (const Batch *batch, unsigned area); /* memory and code of a batch */
-void ours_code (unsigned area, unsigned slot, const uint8_t *bytes);
+void ours_code (unsigned area, unsigned slot, const uint8_t *code);
 void ours_run (const Batch *batch, unsigned area, unsigned n, Result *r);
 void ours_stop (void);

@@ -13,6 +13,10 @@
 #include <time.h>
 
 #define EVENTS_PER_RUN 1024
+#define GRACE_NS (2 * TN_NS_PER_MS)
+#define LAG_MAX (60 * TN_NS_PER_S) /* more than that is forgotten */
+#define CATCH_UP 8
+#define STALL_NS (500 * TN_NS_PER_US)
 #define ROUNDS_PER_TIME 1000
 /* Start of the wall clock in counted mode: 2004-01-01 00:00:00 UTC. */
 #define COUNTED_EPOCH_US (INT64_C (1072915200) * 1000000)
@@ -31,6 +35,10 @@ struct TnClock {
   TnMachine *machine;
   TnClockMode mode;
   int64_t base;      /* real: CLOCK_MONOTONIC at virtual time 0 */
+  int64_t limit;     /* real: virtual time stops here until the processor goes on; or NEVER */
+  int64_t lag;       /* real: how far virtual time is behind */
+  int64_t seen;      /* real: when the processor last was here */
+  GMutex follow;     /* who changes base, limit, lag and seen; a leaf */
   int64_t paused_at; /* real: virtual time of the pause, or -1 */
   int64_t counted;   /* counted: now */
   int64_t wall_offset_us;
@@ -57,6 +65,8 @@ tn_clock_new (TnMachine *m, TnClockMode mode, int64_t wall_offset_us)
   clock->machine = m;
   clock->mode = mode;
   clock->base = host_ns ();
+  clock->limit = TN_TIME_NEVER;
+  g_mutex_init (&clock->follow);
   clock->paused_at = -1;
   clock->wall_offset_us = wall_offset_us;
   clock->heap = g_ptr_array_new ();
@@ -71,6 +81,7 @@ tn_clock_free (TnClock *clock)
     return;
   g_assert (clock->heap->len == 0);
   g_ptr_array_unref (clock->heap);
+  g_mutex_clear (&clock->follow);
   g_free (clock);
 }
 
@@ -83,30 +94,83 @@ tn_clock_mode (const TnClock *clock)
 int64_t
 tn_clock_now (TnClock *clock)
 {
-  int64_t paused;
+  int64_t paused, limit, running;
 
   if (clock->mode == TN_CLOCK_COUNTED)
     return __atomic_load_n (&clock->counted, __ATOMIC_RELAXED);
   paused = __atomic_load_n (&clock->paused_at, __ATOMIC_ACQUIRE);
   if (paused >= 0)
     return paused;
-  return host_ns () - __atomic_load_n (&clock->base, __ATOMIC_RELAXED);
+  /* The limit first: with an old base and a new limit the time could go back later. */
+  limit = __atomic_load_n (&clock->limit, __ATOMIC_ACQUIRE);
+  running = host_ns () - __atomic_load_n (&clock->base, __ATOMIC_ACQUIRE);
+  return MIN (running, limit);
+}
+
+/* With `follow` held: takes what went past the limit for lag, or makes up for some; returns now. */
+static int64_t
+settle_lag (TnClock *clock)
+{
+  int64_t base = clock->base, now = host_ns () - base, lag = clock->lag, correction;
+
+  if (now > clock->limit)
+    correction = now - clock->limit;
+  else
+    correction = -CLAMP ((now - clock->seen) / CATCH_UP, 0, lag);
+  __atomic_store_n (&clock->lag, MIN (lag + correction, LAG_MAX), __ATOMIC_RELAXED);
+  __atomic_store_n (&clock->base, base + correction, __ATOMIC_RELEASE);
+  clock->seen = now - correction;
+  return clock->seen;
+}
+
+void
+tn_clock_follow (TnClock *clock)
+{
+  int64_t now;
+
+  if (clock->mode != TN_CLOCK_REAL)
+    return;
+  g_mutex_lock (&clock->follow);
+  if (clock->paused_at < 0)
+    {
+      now = settle_lag (clock);
+      __atomic_store_n (&clock->limit, now + GRACE_NS, __ATOMIC_RELEASE);
+    }
+  g_mutex_unlock (&clock->follow);
+}
+
+void
+tn_clock_unfollow (TnClock *clock)
+{
+  if (clock->mode != TN_CLOCK_REAL)
+    return;
+  g_mutex_lock (&clock->follow);
+  if (clock->paused_at < 0)
+    settle_lag (clock);
+  __atomic_store_n (&clock->limit, TN_TIME_NEVER, __ATOMIC_RELEASE);
+  g_mutex_unlock (&clock->follow);
 }
 
 void
 tn_clock_pause (TnClock *clock)
 {
+  g_mutex_lock (&clock->follow);
   if (clock->mode == TN_CLOCK_REAL && clock->paused_at < 0)
     __atomic_store_n (&clock->paused_at, tn_clock_now (clock), __ATOMIC_RELEASE);
+  g_mutex_unlock (&clock->follow);
 }
 
 void
 tn_clock_continue (TnClock *clock)
 {
-  if (clock->mode != TN_CLOCK_REAL || clock->paused_at < 0)
-    return;
-  __atomic_store_n (&clock->base, host_ns () - clock->paused_at, __ATOMIC_RELAXED);
-  __atomic_store_n (&clock->paused_at, -1, __ATOMIC_RELEASE);
+  g_mutex_lock (&clock->follow);
+  if (clock->mode == TN_CLOCK_REAL && clock->paused_at >= 0)
+    {
+      clock->seen = clock->paused_at;
+      __atomic_store_n (&clock->base, host_ns () - clock->paused_at, __ATOMIC_RELEASE);
+      __atomic_store_n (&clock->paused_at, -1, __ATOMIC_RELEASE);
+    }
+  g_mutex_unlock (&clock->follow);
 }
 
 int64_t
@@ -114,7 +178,8 @@ tn_clock_wall_us (TnClock *clock)
 {
   if (clock->mode == TN_CLOCK_COUNTED)
     return COUNTED_EPOCH_US + clock->wall_offset_us + tn_clock_now (clock) / 1000;
-  return g_get_real_time () + clock->wall_offset_us;
+  return g_get_real_time () - __atomic_load_n (&clock->lag, __ATOMIC_RELAXED) / 1000
+         + clock->wall_offset_us;
 }
 
 /* ---- Heap ---- */
@@ -211,7 +276,11 @@ tn_clock_host_delay (TnClock *clock, int64_t when)
 
   if (when == TN_TIME_NEVER || clock->paused_at >= 0)
     return TN_TIME_NEVER;
-  return when > now ? when - now : 0;
+  if (when <= now)
+    return 0;
+  /* At the limit time stands still: look again in a while. */
+  return now >= __atomic_load_n (&clock->limit, __ATOMIC_RELAXED) ? MAX (when - now, STALL_NS)
+                                                                  : when - now;
 }
 
 /* ---- Events ---- */

@@ -16,7 +16,10 @@
 #include <stdatomic.h>
 #include <string.h>
 
+/* Instructions to run in one go; in real time about SLICE_NS, so that the clock sees us go on. */
 #define SLICE 2000000
+#define SLICE_MIN 1000
+#define SLICE_NS (250 * TN_NS_PER_US)
 #define STATE_TYPE "(uay)"
 
 struct TnProcessor {
@@ -36,6 +39,7 @@ struct TnProcessor {
   GCond stopped; /* the others do */
   unsigned quiesced, parks;
   bool parked, reset, quit;
+  bool halted; /* the thread waits in HLT, and nothing has ended that */
   bool boundary; /* no exit is in progress */
 
   /* counted time */
@@ -79,13 +83,25 @@ plan_slice (TnProcessor *p)
   int64_t deadline = tn_clock_deadline (p->clock), from = virtual_now (p);
   unsigned __int128 n;
 
+  if (!p->counted)
+    return;
   p->slice = SLICE;
-  if (!p->counted || deadline == TN_TIME_NEVER)
+  if (deadline == TN_TIME_NEVER)
     return;
   n = deadline <= from
           ? 1
           : ((unsigned __int128) (deadline - from) * p->ips + TN_NS_PER_S - 1) / TN_NS_PER_S;
   p->slice = MIN (n, SLICE);
+}
+
+/* Real time: a whole slice took so long. */
+static void
+adapt_slice (TnProcessor *p, int64_t ns)
+{
+  if (ns > 2 * SLICE_NS)
+    p->slice = MAX (p->slice / 2, SLICE_MIN);
+  else if (ns < SLICE_NS / 2)
+    p->slice = MIN (p->slice * 2, SLICE);
 }
 
 /* ---- Stopping and going on ---- */
@@ -98,11 +114,16 @@ wish (TnProcessor *p)
   g_cond_broadcast (&p->wake);
 }
 
-/* Wakes the thread out of HLT. */
+/* Wakes the thread out of HLT.  From then on it is ready to run, and time waits for it. */
 static void
 poke (TnProcessor *p)
 {
   g_mutex_lock (&p->gate);
+  if (p->halted && vmm_vcpu_runnable (p->cpu))
+    {
+      p->halted = false;
+      tn_clock_follow (p->clock);
+    }
   g_cond_broadcast (&p->wake);
   g_mutex_unlock (&p->gate);
 }
@@ -410,7 +431,14 @@ halt_real (TnProcessor *p)
 
   g_mutex_lock (&p->gate);
   while (!vmm_vcpu_runnable (p->cpu) && !p->wishes)
-    g_cond_wait (&p->wake, &p->gate);
+    {
+      if (!p->halted)
+        tn_clock_unfollow (p->clock);
+      p->halted = true;
+      g_cond_wait (&p->wake, &p->gate);
+    }
+  p->halted = false;
+  tn_clock_follow (p->clock);
   g_mutex_unlock (&p->gate);
   p->halts_ns += (g_get_monotonic_time () - from) * 1000;
 }
@@ -516,8 +544,6 @@ serve_exit (TnProcessor *p, VmmExitReason reason)
     case VMM_EXIT_DEBUG:
     case VMM_EXIT_ADDITIONS_CALL:
       p->boundary = true;
-      if (!p->counted)
-        return;
       break;
     default:
       p->boundary = false;
@@ -539,9 +565,14 @@ thread_main (void *data)
   p->boundary = true;
   while (enter_guest (p))
     {
-      VmmExitReason reason = vmm_vcpu_execute (p->cpu, p->wishes ? 1 : p->slice);
+      bool whole = !p->wishes;
+      int64_t from = p->counted ? 0 : tn_clock_now (p->clock);
+      VmmExitReason reason = vmm_vcpu_execute (p->cpu, whole ? p->slice : 1);
 
       leave_guest (p);
+      tn_clock_follow (p->clock);
+      if (!p->counted && whole && reason == VMM_EXIT_TIME_SLICE)
+        adapt_slice (p, tn_clock_now (p->clock) - from);
       serve_exit (p, reason);
     }
   return NULL;
@@ -568,7 +599,7 @@ tn_processor_new (TnMachine *machine, const TnConfig *config, TnLog *log,
   p->counted = tn_clock_mode (p->clock) == TN_CLOCK_COUNTED;
   p->ips = config->instructions_per_second;
   p->tsc_hz = config->tsc_hz;
-  p->slice = p->counted ? 1 : SLICE;
+  p->slice = p->counted ? 1 : SLICE_MIN;
   g_mutex_init (&p->gate);
   g_cond_init (&p->wake);
   g_cond_init (&p->stopped);

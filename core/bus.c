@@ -173,12 +173,14 @@ static uint32_t
 read_aligned (TnMachine *m, uint32_t port, unsigned size)
 {
   TnRegion *r = find (m->bus, port, size);
+  uint32_t low;
 
   if (within (r, port, size))
     return tn_region_read (r, port, size);
   if (size == 1)
     return 0xff;
-  return read_aligned (m, port, size / 2) | read_aligned (m, port + size / 2, size / 2) << (4 * size);
+  low = read_aligned (m, port, size / 2);
+  return low | read_aligned (m, port + size / 2, size / 2) << (4 * size);
 }
 
 static void

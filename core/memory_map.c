@@ -362,8 +362,10 @@ read_part (TnMemoryMap *map, uint32_t address, unsigned size, uint8_t route)
   uint8_t *host;
 
   if (t.end < address + (uint64_t) size && size > 1)
-    return read_part (map, address, size / 2, route)
-           | read_part (map, address + size / 2, size / 2, route) << (4 * size);
+    {
+      value = read_part (map, address, size / 2, route);
+      return value | read_part (map, address + size / 2, size / 2, route) << (4 * size);
+    }
   host = host_bytes (map, &t, address, false);
   if (host != NULL)
     {

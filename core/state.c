@@ -315,7 +315,6 @@ load_devices (TnMachine *m, GVariant *devices, GVariant *lines, GError **error)
 {
   bool done = true;
 
-  reset_devices (m);
   for (unsigned n = 0; n < m->devices->len && done; n++)
     {
       GVariant *state = g_variant_get_child_value (devices, n);
@@ -370,9 +369,14 @@ load_or_put_back (TnMachine *m, const Parts *parts, GError **error)
   GVariant *before = g_variant_ref_sink (save_devices (m));
   GVariant *lines = g_variant_ref_sink (tn_broker_save_driven (m->broker));
   GError *why = NULL;
-  bool done = load_devices (m, parts->devices, parts->lines, error)
-              && (parts->cpus == NULL || m->hooks.load_cpus (m->opaque, parts->cpus, false, error));
+  bool done;
 
+  /* Fields that the saved state does not have, as it is older, get their reset values. */
+  reset_devices (m);
+  done = load_devices (m, parts->devices, parts->lines, error)
+         && (parts->cpus == NULL || m->hooks.load_cpus (m->opaque, parts->cpus, false, error));
+  /* Putting back does without a reset: a device that has just refused what its fields hold now cannot
+     be asked to work with them. */
   if (!done && !load_devices (m, before, lines, &why))
     {
       tn_machine_log (m, "machine", TN_LOG_ERROR, "the state before could not be put back: %s",

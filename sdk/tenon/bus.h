@@ -12,7 +12,8 @@ G_BEGIN_DECLS
 
 typedef struct TnRegion TnRegion;
 
-/* Bus cycles.  `offset` is relative to the region's start, `size` 1, 2 or 4.  An access wider than
+/* Bus cycles.  `offset` is relative to the region's start, `size` 1, 2 or 4.  Cycles are naturally
+   aligned by address: an access that is not is split, low part first.  An access wider than
    max_size is split, low part first, as an 8-bit or 16-bit card sees it; one that is narrower than
    min_size is widened: reads are cut, writes are read-modify-write free and put the byte on its lane
    with the other lanes 0.  A read returns the value in its low bits.  `self` is the instance. */

@@ -171,8 +171,10 @@ typedef struct {
   /* Registers to their reset values; timers and lines too.  Called after realize of all devices of
      the machine, and at each hard reset.  May be NULL. */
   void (*reset) (void *self);
-  /* After the saved fields were loaded: refuse values that no sequence of guest accesses could have
-     made, then derive caches, re-arm timers, set line levels.  May be NULL. */
+  /* After a reset (so that fields that an older state has not have their reset values), and after the
+     saved fields, line levels and PCI bytes were loaded: refuse values that no sequence of guest
+     accesses could have made, then derive caches, set timers (all are off), set line levels.  After a
+     refusal nothing but unrealize, or a load of other fields, follows.  May be NULL. */
   bool (*restored) (void *self, GError **error);
   /* Before the fields are saved: bring them up to date.  May be NULL. */
   void (*saving) (void *self);

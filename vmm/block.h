@@ -1,54 +1,58 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Decoded blocks and their cache, shared by block.c (which fills it) and execute.c (which runs them).
+ * Decoded blocks and their cache, shared by block.c (which fills it) and execute.c (which runs
+ * them).
  *
- * A block is up to VMM_BLOCK_INSNS instructions in a row, within one page.  An instruction that lies
- * on two pages is a block of its own, so that a block never needs bytes of an instruction that is not
- * reached.  Blocks are found
- *   - by linear address in `recent`, a direct-mapped table whose tags carry the context (mode, rights
- *     and a generation that changes with the mapping): the common case, inline below;
+ * A block is up to VMM_BLOCK_INSNS instructions in a row, within one page.  An instruction that
+ * lies on two pages is a block of its own, so that a block never needs bytes of an instruction that
+ * is not reached.  Blocks are found
+ *   - by linear address in `recent`, a direct-mapped table whose tags carry the context (mode,
+ * rights and a generation that changes with the mapping): the common case, inline below;
  *   - else by physical address and VMM_KEY_* in `hash`, after a translation that checks the rights.
  */
 #pragma once
 
 #include "insn.h"
 
-#define VMM_BLOCK_INSNS 48
-#define VMM_RECENT_BITS 13
+#define VMM_BLOCK_INSNS     48
+#define VMM_RECENT_BITS     13
 #define VMM_BLOCK_HASH_BITS 16
-#define VMM_BLOCK_QUEUE 64
+#define VMM_BLOCK_QUEUE     64
 
 typedef struct VmmBlock VmmBlock;
-struct VmmBlock {
-  VmmBlock *next;   /* in its hash chain */
-  VmmInsn *last;    /* of insns */
-  uint32_t size;    /* bytes; VMM_BLOCK_DEAD if it was dropped */
-  uint16_t count;   /* instructions */
+struct VmmBlock
+{
+  VmmBlock *next; /* in its hash chain */
+  VmmInsn *last;  /* of insns */
+  uint32_t size;  /* bytes; VMM_BLOCK_DEAD if it was dropped */
+  uint16_t count; /* instructions */
   uint8_t key;
   bool sync;        /* the last instruction may change mode, segments, attention ... */
   uint32_t address; /* physical, of the first byte */
   uint32_t second;  /* physical page on which the rest lies, or VMM_BLOCK_NO_PAGE */
   VmmInsn insns[];
 };
-#define VMM_BLOCK_DEAD 0xffffffffu
+#define VMM_BLOCK_DEAD    0xffffffffu
 #define VMM_BLOCK_NO_PAGE 1u
 
-typedef struct {
+typedef struct
+{
   uint64_t tag; /* context << 32 | linear address */
   VmmBlock *block;
 } VmmRecent;
 
 typedef struct VmmCodePage VmmCodePage; /* block.c */
 
-struct VmmBlockCache {
+struct VmmBlockCache
+{
   /* where the loop stands */
-  bool single;        /* one instruction at a time: traps, breakpoints, shadows */
-  bool resync;        /* what follows is not known for what the next instruction will be */
-  uint32_t key;       /* VMM_KEY_* of the next instruction */
-  uint32_t context;   /* generation << 8 | key, with VMM_KEY_USER */
+  bool single;      /* one instruction at a time: traps, breakpoints, shadows */
+  bool resync;      /* what follows is not known for what the next instruction will be */
+  uint32_t key;     /* VMM_KEY_* of the next instruction */
+  uint32_t context; /* generation << 8 | key, with VMM_KEY_USER */
   uint32_t generation;
-  uint64_t flushes;   /* c->stat.tlb_flushes that `generation` knows */
-  uint64_t code_end;  /* the first EIP that may not be fetched */
+  uint64_t flushes;        /* c->stat.tlb_flushes that `generation` knows */
+  uint64_t code_end;       /* the first EIP that may not be fetched */
   const VmmBlock *running; /* its instructions are not yet counted; NULL between blocks */
   uint32_t running_eip;
   unsigned faults_in_a_row;
@@ -65,7 +69,8 @@ struct VmmBlockCache {
   /* writes by other threads */
   atomic_flag queue_lock;
   unsigned queued; /* more than fit: drop everything */
-  struct {
+  struct
+  {
     uint32_t address, size;
   } queue[VMM_BLOCK_QUEUE];
 };
@@ -89,10 +94,10 @@ vmm_block_next (VmmVcpu *c)
   VmmBlockCache *bc = c->blocks;
   uint32_t linear = c->seg[VMM_CS].base + c->eip;
   const VmmRecent *r = vmm_block_recent (bc, linear);
-  if (VMM_LIKELY (r->tag == ((uint64_t) bc->context << 32 | linear)))
+  if (VMM_LIKELY (r->tag == ((uint64_t)bc->context << 32 | linear)))
     {
       const VmmBlock *b = r->block;
-      if (VMM_LIKELY ((uint64_t) c->eip + b->size <= bc->code_end))
+      if (VMM_LIKELY ((uint64_t)c->eip + b->size <= bc->code_end))
         return b;
     }
   return vmm_block_find (c);

@@ -7,9 +7,9 @@
  *   step ()           one instruction, with single-step traps, breakpoints and interrupt shadows
  *   fault ()          after vmm_raise ()
  *
- * c->instructions is brought up to date at the end of a block; in between, and at faults, the position
- * in the running block is found from c->eip (vmm_retired ()).  A delivered fault counts as one, so that
- * a guest whose handlers fault for ever uses its slice up.
+ * c->instructions is brought up to date at the end of a block; in between, and at faults, the
+ * position in the running block is found from c->eip (vmm_retired ()).  A delivered fault counts as
+ * one, so that a guest whose handlers fault for ever uses its slice up.
  */
 #include "block.h"
 
@@ -54,8 +54,9 @@ resync (VmmVcpu *c)
       vmm_blocks_remapped (c);
     }
   bc->key = current_key (c, bc->single);
+  c->flat_tlb = c->tlb[c->user];
   bc->context = bc->generation << 8 | bc->key | (c->user ? VMM_KEY_USER : 0);
-  bc->code_end = (uint64_t) (c->code32 || limit < 0xffff ? limit : 0xffff) + 1;
+  bc->code_end = (uint64_t)(c->code32 || limit < 0xffff ? limit : 0xffff) + 1;
   bc->resync = false;
   c->branched = false; /* deliveries between instructions set it too */
 }
@@ -140,7 +141,7 @@ run_block (VmmVcpu *c, const VmmBlock *b)
         {
           bc->running = NULL;
           bc->resync = true;
-          c->instructions += (uint32_t) (i - b->insns);
+          c->instructions += (uint32_t)(i - b->insns);
           return;
         }
     }
@@ -173,8 +174,8 @@ loop (VmmVcpu *c)
     }
 }
 
-/* Deliveries that fail one after the other: two or three end in shutdown, but a guest can make #AC and
-   #GP follow each other for ever, and then it must still be possible to leave. */
+/* Deliveries that fail one after the other: two or three end in shutdown, but a guest can make #AC
+   and #GP follow each other for ever, and then it must still be possible to leave. */
 #define FAULTS_IN_A_ROW 64
 
 static void

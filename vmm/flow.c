@@ -2,8 +2,8 @@
 /*
  * Branches, calls, returns, far transfers and software interrupts.
  *
- * The decoder puts the length into i->imm of relative branches: the target is c->eip + i->imm, cut to
- * 16 bits with a 16-bit operand size.
+ * The decoder puts the length into i->imm of relative branches: the target is c->eip + i->imm, cut
+ * to 16 bits with a 16-bit operand size.
  */
 #include "insn.h"
 
@@ -26,10 +26,16 @@ cut (uint32_t eip, bool o16)
     if (vmm_condition (c->eflags, n))                                                              \
       vmm_branch (c, c->eip + i->imm);                                                             \
   }
-#define JCC_FORMS(n) { { NULL, jcc##n##_16, jcc##n##_32 } }
+#define JCC_FORMS(n)                                                                               \
+  {                                                                                                \
+    {                                                                                              \
+      NULL, jcc##n##_16, jcc##n##_32                                                               \
+    }                                                                                              \
+  }
 #define ALL(X, s)                                                                                  \
-  X (0) s X (1) s X (2) s X (3) s X (4) s X (5) s X (6) s X (7) s X (8) s X (9) s X (10) s X (11)  \
-  s X (12) s X (13) s X (14) s X (15)
+  X (0)                                                                                            \
+  s X (1) s X (2) s X (3) s X (4) s X (5) s X (6) s X (7) s X (8) s X (9) s X (10) s X (11)        \
+      s X (12) s X (13) s X (14) s X (15)
 #define COMMA ,
 ALL (JCC, )
 const VmmForms vmm_jcc[16] = { ALL (JCC_FORMS, COMMA) };
@@ -88,7 +94,7 @@ jmp_rm16 (VmmVcpu *c, const VmmInsn *i)
   vmm_branch (c, vmm_load_rm16 (c, i));
 }
 
-static void
+VMM_GENERAL void
 jmp_rm32 (VmmVcpu *c, const VmmInsn *i)
 {
   vmm_branch (c, vmm_load_rm32 (c, i));
@@ -108,7 +114,7 @@ VMM_INLINE bool
 call_flat (VmmVcpu *c, const VmmInsn *i, uint32_t target)
 {
   uint32_t sp = c->gpr[VMM_ESP] - 4;
-  VmmMem32 *p = (VmmMem32 *) vmm_flat_for_write (c, sp, 4);
+  VmmMem32 *p = (VmmMem32 *)vmm_flat_for_write (c, sp, 4);
   if (VMM_UNLIKELY (p == NULL || target > c->seg[VMM_CS].limit))
     return false;
   *p = vmm_next_eip (c, i);
@@ -124,7 +130,7 @@ call_rel16 (VmmVcpu *c, const VmmInsn *i)
   call (c, i, (c->eip + i->imm) & 0xffff, true);
 }
 
-static void
+VMM_GENERAL void
 call_rel32 (VmmVcpu *c, const VmmInsn *i)
 {
   call (c, i, c->eip + i->imm, false);
@@ -143,7 +149,7 @@ call_rm16 (VmmVcpu *c, const VmmInsn *i)
   call (c, i, vmm_load_rm16 (c, i), true);
 }
 
-static void
+VMM_GENERAL void
 call_rm32 (VmmVcpu *c, const VmmInsn *i)
 {
   call (c, i, vmm_load_rm32 (c, i), false);
@@ -179,7 +185,7 @@ VMM_INLINE bool
 ret_flat (VmmVcpu *c, uint32_t release)
 {
   uint32_t sp = c->gpr[VMM_ESP];
-  VmmMem32 *p = (VmmMem32 *) vmm_flat_for_read (c, sp, 4);
+  VmmMem32 *p = (VmmMem32 *)vmm_flat_for_read (c, sp, 4);
   if (VMM_UNLIKELY (p == NULL || *p > c->seg[VMM_CS].limit))
     return false;
   c->eip = *p;
@@ -194,7 +200,7 @@ ret16 (VmmVcpu *c, const VmmInsn *i)
   ret (c, 0, true);
 }
 
-static void
+VMM_GENERAL void
 ret32 (VmmVcpu *c, const VmmInsn *i)
 {
   ret (c, 0, false);
@@ -213,7 +219,7 @@ ret_i16 (VmmVcpu *c, const VmmInsn *i)
   ret (c, i->imm, true);
 }
 
-static void
+VMM_GENERAL void
 ret_i32 (VmmVcpu *c, const VmmInsn *i)
 {
   ret (c, i->imm, false);
@@ -227,7 +233,9 @@ ret_i32flat (VmmVcpu *c, const VmmInsn *i)
 }
 
 #define NEAR_FORMS(name, flat)                                                                     \
-  { { NULL, name##16, name##32 }, { NULL, name##16, name##32 }, { NULL, name##16, flat } }
+  {                                                                                                \
+    { NULL, name##16, name##32 }, { NULL, name##16, name##32 }, { NULL, name##16, flat }           \
+  }
 const VmmForms vmm_jmp_rel = NEAR_FORMS (jmp_rel, jmp_rel32);
 const VmmForms vmm_jmp_rm = NEAR_FORMS (jmp_rm, jmp_rm32flat);
 const VmmForms vmm_call_rel = NEAR_FORMS (call_rel, call_rel32flat);
@@ -291,13 +299,13 @@ vmm_op_iret (VmmVcpu *c, const VmmInsn *i)
 void
 vmm_op_load_far_pointer (VmmVcpu *c, const VmmInsn *i)
 {
-  static const uint8_t segment[256] = { [0xc4] = VMM_ES, [0xc5] = VMM_DS, [0xb2] = VMM_SS,
-                                        [0xb4] = VMM_FS, [0xb5] = VMM_GS };
+  static const uint8_t segment[256]
+      = { [0xc4] = VMM_ES, [0xc5] = VMM_DS, [0xb2] = VMM_SS, [0xb4] = VMM_FS, [0xb5] = VMM_GS };
   uint32_t offset;
   uint16_t selector = load_pointer (c, i, &offset);
   vmm_load_segment (c, segment[i->opcode], selector);
   if (vmm_o16 (i))
-    vmm_set16 (c, i->reg, (uint16_t) offset);
+    vmm_set16 (c, i->reg, (uint16_t)offset);
   else
     c->gpr[i->reg] = offset;
 }
@@ -326,7 +334,7 @@ vmm_op_into (VmmVcpu *c, const VmmInsn *i)
 void
 vmm_op_int_n (VmmVcpu *c, const VmmInsn *i)
 {
-  vmm_software_interrupt (c, (uint8_t) i->imm, vmm_next_eip (c, i), false);
+  vmm_software_interrupt (c, (uint8_t)i->imm, vmm_next_eip (c, i), false);
 }
 
 /* The index is signed and must lie within two bounds in memory. */
@@ -338,15 +346,15 @@ vmm_op_bound (VmmVcpu *c, const VmmInsn *i)
   int32_t index, low, high;
   if (vmm_o16 (i))
     {
-      index = (int16_t) c->gpr[i->reg];
-      low = (int16_t) vmm_read16 (c, i->segment, ea);
-      high = index < low ? low : (int16_t) vmm_read16 (c, i->segment, (ea + 2) & mask);
+      index = (int16_t)c->gpr[i->reg];
+      low = (int16_t)vmm_read16 (c, i->segment, ea);
+      high = index < low ? low : (int16_t)vmm_read16 (c, i->segment, (ea + 2) & mask);
     }
   else
     {
-      index = (int32_t) c->gpr[i->reg];
-      low = (int32_t) vmm_read32 (c, i->segment, ea);
-      high = index < low ? low : (int32_t) vmm_read32 (c, i->segment, (ea + 4) & mask);
+      index = (int32_t)c->gpr[i->reg];
+      low = (int32_t)vmm_read32 (c, i->segment, ea);
+      high = index < low ? low : (int32_t)vmm_read32 (c, i->segment, (ea + 4) & mask);
     }
   if (index < low || index > high)
     vmm_raise (c, EX_BR);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the files of the integer instructions share: how a handler reaches its operands, how flags are
- * taken from the host, and the sets of handlers from which the decoder chooses.
+ * What the files of the integer instructions share: how a handler reaches its operands, how flags
+ * are taken from the host, and the sets of handlers from which the decoder chooses.
  *
  * An instruction with a ModRM byte has one handler per operand form, so that none has to look at
  * prefixes or at the addressing mode while the guest runs:
@@ -18,8 +18,17 @@
 #include "vcpu.h"
 
 #define VMM_INLINE static inline __attribute__ ((always_inline))
+/* The general handler behind a flat one: inlined there it would cost the fast path a stack frame.
+ */
+#define VMM_GENERAL static __attribute__ ((noinline))
 
-enum { VMM_SIZE_8, VMM_SIZE_16, VMM_SIZE_32, VMM_SIZES };
+enum
+{
+  VMM_SIZE_8,
+  VMM_SIZE_16,
+  VMM_SIZE_32,
+  VMM_SIZES
+};
 
 typedef uint8_t VmmType8;
 typedef uint16_t VmmType16;
@@ -30,17 +39,18 @@ typedef uint16_t VmmMem16 __attribute__ ((aligned (1), may_alias));
 typedef uint32_t VmmMem32 __attribute__ ((aligned (1), may_alias));
 typedef uint64_t VmmMem64 __attribute__ ((aligned (1), may_alias));
 
-typedef struct {
+typedef struct
+{
   VmmHandler reg[VMM_SIZES], mem[VMM_SIZES], flat[VMM_SIZES];
 } VmmForms;
 
 /* ---- Registers ---- */
 
-#define VMM_R8(c, n) (((uint8_t *) (c)->gpr)[n])
+#define VMM_R8(c, n) (((uint8_t *)(c)->gpr)[n])
 
 #define VMM_REG_ACCESS_(bits, type, place)                                                         \
-  VMM_INLINE type vmm_get##bits (const VmmVcpu *c, unsigned n) { return (type) (place); }
-VMM_REG_ACCESS_ (8, uint8_t, ((const uint8_t *) c->gpr)[n])
+  VMM_INLINE type vmm_get##bits (const VmmVcpu *c, unsigned n) { return (type)(place); }
+VMM_REG_ACCESS_ (8, uint8_t, ((const uint8_t *)c->gpr)[n])
 VMM_REG_ACCESS_ (16, uint16_t, c->gpr[n])
 VMM_REG_ACCESS_ (32, uint32_t, c->gpr[n])
 #undef VMM_REG_ACCESS_
@@ -66,14 +76,14 @@ vmm_set32 (VmmVcpu *c, unsigned n, uint32_t v)
 /* ---- Flags from the host: LAHF and SETO (1.8 ns for a whole ADD handler; with PUSHFQ 2.0) ---- */
 
 #define VMM_TAKE_FLAGS "lahf\n\tseto %%al"
-/* Flags that the host leaves alone must be the guest's: give all six to the host first.  AH is the low
-   byte of EFLAGS, `of` is 0 or 1 and is used up. */
+/* Flags that the host leaves alone must be the guest's: give all six to the host first.  AH is the
+   low byte of EFLAGS, `of` is 0 or 1 and is used up. */
 #define VMM_GIVE_FLAGS "addb $0x7f, %b[of]\n\tsahf\n\t"
 
 VMM_INLINE void
 vmm_take_flags (VmmVcpu *c, uint32_t ax)
 {
-  c->eflags = (c->eflags & ~FL_ARITH) | (uint8_t) (ax >> 8) | (ax & 0xff) << 11;
+  c->eflags = (c->eflags & ~FL_ARITH) | (uint8_t)(ax >> 8) | (ax & 0xff) << 11;
 }
 
 VMM_INLINE uint32_t
@@ -88,15 +98,16 @@ vmm_give_of (const VmmVcpu *c)
   return (c->eflags >> 11) & 1;
 }
 
-/* do_add32 (c, a, b) and the like, by the host's instruction; `before` may load the guest's carry. */
+/* do_add32 (c, a, b) and the like, by the host's instruction; `before` may load the guest's carry.
+ */
 #define VMM_HOST_BINARY(name, bits, suffix, before)                                                \
   VMM_INLINE VmmType##bits do_##name##bits (VmmVcpu *c, VmmType##bits a, VmmType##bits b)          \
   {                                                                                                \
     uint32_t ax;                                                                                   \
-    asm (before #name suffix " %[b], %[a]\n\t" VMM_TAKE_FLAGS                                      \
-         : [a] "+q"(a), "=&a"(ax)                                                                  \
-         : [b] "q"(b), [flags] "r"(c->eflags)                                                      \
-         : "cc");                                                                                  \
+    asm(before #name suffix " %[b], %[a]\n\t" VMM_TAKE_FLAGS                                       \
+        : [a] "+q"(a), "=&a"(ax)                                                                   \
+        : [b] "q"(b), [flags] "r"(c->eflags)                                                       \
+        : "cc");                                                                                   \
     vmm_take_flags (c, ax);                                                                        \
     return a;                                                                                      \
   }
@@ -123,14 +134,30 @@ vmm_condition (uint32_t f, unsigned n)
   bool r = false;
   switch (n >> 1)
     {
-    case 0: r = f & FL_OF; break;
-    case 1: r = f & FL_CF; break;
-    case 2: r = f & FL_ZF; break;
-    case 3: r = f & (FL_CF | FL_ZF); break;
-    case 4: r = f & FL_SF; break;
-    case 5: r = f & FL_PF; break;
-    case 6: r = (f ^ f >> 4) & FL_SF; break;
-    case 7: r = ((f ^ f >> 4) & FL_SF) | (f & FL_ZF); break;
+    case 0:
+      r = f & FL_OF;
+      break;
+    case 1:
+      r = f & FL_CF;
+      break;
+    case 2:
+      r = f & FL_ZF;
+      break;
+    case 3:
+      r = f & (FL_CF | FL_ZF);
+      break;
+    case 4:
+      r = f & FL_SF;
+      break;
+    case 5:
+      r = f & FL_PF;
+      break;
+    case 6:
+      r = (f ^ f >> 4) & FL_SF;
+      break;
+    case 7:
+      r = ((f ^ f >> 4) & FL_SF) | (f & FL_ZF);
+      break;
     }
   return r ^ (n & 1);
 }
@@ -143,29 +170,38 @@ vmm_ea_flat (const VmmVcpu *c, const VmmInsn *i)
   return c->gpr[i->base] + (c->gpr[i->index] << i->scale) + i->disp;
 }
 
-/* Host address of the operand of a flat handler, or NULL if the access is not that simple. */
+/* Host address of the operand of a flat handler, or NULL if the access is not that simple.  One
+   compare finds a crossing of pages too: the last byte's page is then not that of the entry. */
+VMM_INLINE const VmmTlbEntry *
+vmm_flat_entry (const VmmVcpu *c, uint32_t linear)
+{
+  size_t at = (linear >> (12 - 4)) & ((VMM_TLB_SIZE - 1) << 4);
+  return (const VmmTlbEntry *)((const uint8_t *)c->flat_tlb + at);
+}
+_Static_assert(sizeof (VmmTlbEntry) == 1 << 4, "vmm_flat_entry");
+
 VMM_INLINE uint8_t *
 vmm_flat_for_read (const VmmVcpu *c, uint32_t linear, unsigned size)
 {
-  const VmmTlbEntry *e = &c->tlb[c->user][(linear >> 12) & (VMM_TLB_SIZE - 1)];
-  if (VMM_LIKELY (e->read == (linear & ~0xfffu) && (linear & 0xfff) <= 4096 - size))
-    return (uint8_t *) (e->delta + linear);
+  const VmmTlbEntry *e = vmm_flat_entry (c, linear);
+  if (VMM_LIKELY (e->read == ((linear + size - 1) & ~0xfffu)))
+    return (uint8_t *)(e->delta + linear);
   return NULL;
 }
 
 VMM_INLINE uint8_t *
 vmm_flat_for_write (const VmmVcpu *c, uint32_t linear, unsigned size)
 {
-  const VmmTlbEntry *e = &c->tlb[c->user][(linear >> 12) & (VMM_TLB_SIZE - 1)];
-  if (VMM_LIKELY (e->write == (linear & ~0xfffu) && (linear & 0xfff) <= 4096 - size))
-    return (uint8_t *) (e->delta + linear);
+  const VmmTlbEntry *e = vmm_flat_entry (c, linear);
+  if (VMM_LIKELY (e->write == ((linear + size - 1) & ~0xfffu)))
+    return (uint8_t *)(e->delta + linear);
   return NULL;
 }
 
-/* Opens the operand of a flat handler, or leaves it to the general one (a tail call, so that the fast
-   path needs no stack frame). */
+/* Opens the operand of a flat handler, or leaves it to the general one (a tail call, so that the
+   fast path needs no stack frame). */
 #define VMM_FLAT(pointer, type, access, general)                                                   \
-  type *pointer = (type *) vmm_flat_for_##access (c, vmm_ea_flat (c, i), sizeof (type));           \
+  type *pointer = (type *)vmm_flat_for_##access (c, vmm_ea_flat (c, i), sizeof (type));            \
   if (VMM_UNLIKELY (pointer == NULL))                                                              \
     {                                                                                              \
       general (c, i);                                                                              \
@@ -184,7 +220,7 @@ vmm_flat_for_write (const VmmVcpu *c, uint32_t linear, unsigned size)
   }                                                                                                \
   VMM_INLINE type vmm_open_mem##bits (VmmVcpu *c, const VmmInsn *i, VmmRmw *rmw)                   \
   {                                                                                                \
-    return (type) vmm_rmw_open (c, i->segment, vmm_ea (c, i), sizeof (type), rmw);                 \
+    return (type)vmm_rmw_open (c, i->segment, vmm_ea (c, i), sizeof (type), rmw);                  \
   }                                                                                                \
   /* r/m of the forms that are not worth a handler each */                                         \
   VMM_INLINE type vmm_load_rm##bits (VmmVcpu *c, const VmmInsn *i)                                 \
@@ -198,13 +234,13 @@ vmm_flat_for_write (const VmmVcpu *c, uint32_t linear, unsigned size)
     else                                                                                           \
       vmm_set##bits (c, i->rm, v);                                                                 \
   }                                                                                                \
-  /* Puts back what vmm_open_* read as `old`.  With LOCK, on plain memory, atomically: false if     \
+  /* Puts back what vmm_open_* read as `old`.  With LOCK, on plain memory, atomically: false if    \
      somebody else changed it meanwhile, and the instruction starts again. */                      \
   VMM_INLINE bool vmm_close_mem##bits (VmmVcpu *c, const VmmInsn *i, const VmmRmw *rmw, type old,  \
                                        type v)                                                     \
   {                                                                                                \
     if (VMM_UNLIKELY (i->flags & VMM_INSN_LOCK) && vmm_rmw_atomic (rmw, sizeof (type)))            \
-      return __atomic_compare_exchange_n ((type *) rmw->host, &old, v, false, __ATOMIC_SEQ_CST,    \
+      return __atomic_compare_exchange_n ((type *)rmw->host, &old, v, false, __ATOMIC_SEQ_CST,     \
                                           __ATOMIC_SEQ_CST);                                       \
     vmm_rmw_write (c, rmw, v, sizeof (type));                                                      \
     return true;                                                                                   \
@@ -214,7 +250,7 @@ vmm_flat_for_write (const VmmVcpu *c, uint32_t linear, unsigned size)
 VMM_INLINE bool
 vmm_rmw_atomic (const VmmRmw *rmw, unsigned size)
 {
-  return rmw->host != NULL && ((uintptr_t) rmw->host & 63) + size <= 64;
+  return rmw->host != NULL && ((uintptr_t)rmw->host & 63) + size <= 64;
 }
 
 VMM_OPERANDS_ (8, uint8_t)
@@ -260,29 +296,39 @@ vmm_again (VmmVcpu *c)
   c->branched = true;
 }
 
-/* Tables of forms from functions called prefix8suffix ... prefix32suffix, without and with mem, flat. */
-#define VMM_3(prefix, suffix) { prefix##8##suffix, prefix##16##suffix, prefix##32##suffix }
-#define VMM_FORMS(name) { VMM_3 (name, ), VMM_3 (name, mem), VMM_3 (name, flat) }
+/* Tables of forms from functions called prefix8suffix ... prefix32suffix, without and with mem,
+ * flat. */
+#define VMM_3(prefix, suffix)                                                                      \
+  {                                                                                                \
+    prefix##8##suffix, prefix##16##suffix, prefix##32##suffix                                      \
+  }
+#define VMM_FORMS(name)                                                                            \
+  {                                                                                                \
+    VMM_3 (name, ), VMM_3 (name, mem), VMM_3 (name, flat)                                          \
+  }
 /* The same for all addressing. */
-#define VMM_FORMS_ALL(name) { VMM_3 (name, ), VMM_3 (name, ), VMM_3 (name, ) }
+#define VMM_FORMS_ALL(name)                                                                        \
+  {                                                                                                \
+    VMM_3 (name, ), VMM_3 (name, ), VMM_3 (name, )                                                 \
+  }
 
 /* ---- The decoder ---- */
 
 /* What decoded code depends on beside its bytes. */
-#define VMM_KEY_CODE32 1u  /* CS.D */
-#define VMM_KEY_STACK32 2u /* SS.B */
-#define VMM_KEY_FLAT 4u    /* DS, ES and SS are flat and writable, #AC is off */
-#define VMM_KEY_SMM 8u     /* other memory at the same address */
-#define VMM_KEY_SINGLE 16u /* one instruction a block */
-#define VMM_KEY_USER 32u   /* in look-ups only */
-#define VMM_KEYS 64u
+#define VMM_KEY_CODE32  1u  /* CS.D */
+#define VMM_KEY_STACK32 2u  /* SS.B */
+#define VMM_KEY_FLAT    4u  /* DS, ES and SS are flat and writable, #AC is off */
+#define VMM_KEY_SMM     8u  /* other memory at the same address */
+#define VMM_KEY_SINGLE  16u /* one instruction a block */
+#define VMM_KEY_USER    32u /* in look-ups only */
+#define VMM_KEYS        64u
 
 /* How an instruction leaves its block. */
-#define VMM_DECODED_END 1  /* ends it */
+#define VMM_DECODED_END  1 /* ends it */
 #define VMM_DECODED_SYNC 2 /* ends it, and mode, segments or attention may have changed */
 
-/* Decodes the instruction at `bytes`, of which `available` may be read.  Returns its length; 0 if that
-   was not enough; -1 if it is longer than 15 bytes.  What does not exist gets vmm_op_ud. */
+/* Decodes the instruction at `bytes`, of which `available` may be read.  Returns its length; 0 if
+   that was not enough; -1 if it is longer than 15 bytes.  What does not exist gets vmm_op_ud. */
 int vmm_decode (const uint8_t *bytes, unsigned available, unsigned key, VmmInsn *insn,
                 unsigned *decoded);
 
@@ -290,11 +336,21 @@ int vmm_decode (const uint8_t *bytes, unsigned available, unsigned key, VmmInsn 
 
 void vmm_op_ud (VmmVcpu *c, const VmmInsn *i);
 
-enum { VMM_ADD, VMM_OR, VMM_ADC, VMM_SBB, VMM_AND, VMM_SUB, VMM_XOR, VMM_CMP };
+enum
+{
+  VMM_ADD,
+  VMM_OR,
+  VMM_ADC,
+  VMM_SBB,
+  VMM_AND,
+  VMM_SUB,
+  VMM_XOR,
+  VMM_CMP
+};
 extern const VmmForms vmm_alu_rm_r[8], vmm_alu_r_rm[8], vmm_alu_rm_i[8];
 extern const VmmForms vmm_test_rm_r, vmm_test_rm_i, vmm_inc, vmm_dec, vmm_not, vmm_neg;
 extern const VmmForms vmm_mov_rm_r, vmm_mov_r_rm, vmm_mov_rm_i, vmm_movzx8, vmm_movzx16, vmm_movsx8,
-  vmm_movsx16, vmm_lea, vmm_xchg, vmm_xadd, vmm_cmpxchg;
+    vmm_movsx16, vmm_lea, vmm_xchg, vmm_xadd, vmm_cmpxchg;
 extern const VmmForms vmm_cmov[16], vmm_setcc[16];
 /* ROL ROR RCL RCR SHL SHR SAL SAR by 1 or an immediate, and by CL. */
 extern const VmmForms vmm_shift_i[8], vmm_shift_cl[8];
@@ -303,7 +359,8 @@ extern const VmmForms vmm_mul, vmm_imul, vmm_div, vmm_idiv, vmm_imul_r_rm, vmm_i
 /* BT BTS BTR BTC */
 extern const VmmForms vmm_bit_r[4], vmm_bit_i[4], vmm_bsf, vmm_bsr;
 extern const VmmForms vmm_push_r, vmm_pop_r, vmm_push_i, vmm_push_rm, vmm_leave_forms;
-extern const VmmForms vmm_jcc[16], vmm_jmp_rel, vmm_call_rel, vmm_ret, vmm_ret_i, vmm_jmp_rm, vmm_call_rm;
+extern const VmmForms vmm_jcc[16], vmm_jmp_rel, vmm_call_rel, vmm_ret, vmm_ret_i, vmm_jmp_rm,
+    vmm_call_rm;
 
 #define VMM_HANDLER(name) void vmm_op_##name (VmmVcpu *c, const VmmInsn *i)
 /* mov.c */

@@ -6,11 +6,11 @@
  */
 #include "insn.h"
 
-/* OF after a rotate by more than one is undefined; it is what the last step of one bit would give, as
-   Intel's processors do (the host may be of another make). */
-#define OF_LEFT(bits) (((uint32_t) a >> (bits - 1)) ^ c->eflags)
-#define OF_RIGHT(bits) (((uint32_t) a >> (bits - 1)) ^ ((uint32_t) a >> (bits - 2)))
-#define OF_HOST(bits) (c->eflags >> 11)
+/* OF after a rotate by more than one is undefined; it is what the last step of one bit would give,
+   as Intel's processors do (the host may be of another make). */
+#define OF_LEFT(bits)  (((uint32_t)a >> (bits - 1)) ^ c->eflags)
+#define OF_RIGHT(bits) (((uint32_t)a >> (bits - 1)) ^ ((uint32_t)a >> (bits - 2)))
+#define OF_HOST(bits)  (c->eflags >> 11)
 
 #define SHIFT_SIZE(op, bits, suffix, overflow)                                                     \
   VMM_INLINE VmmType##bits do_##op##bits (VmmVcpu *c, VmmType##bits a, uint8_t count)              \
@@ -18,10 +18,10 @@
     uint32_t ax = vmm_give_ax (c), of = vmm_give_of (c);                                           \
     if ((count & 31) == 0)                                                                         \
       return a;                                                                                    \
-    asm (VMM_GIVE_FLAGS #op suffix " %%cl, %[a]\n\t" VMM_TAKE_FLAGS                                \
-         : [a] "+q"(a), "+&a"(ax), [of] "+&q"(of)                                                    \
-         : "c"(count)                                                                              \
-         : "cc");                                                                                  \
+    asm(VMM_GIVE_FLAGS #op suffix " %%cl, %[a]\n\t" VMM_TAKE_FLAGS                                 \
+        : [a] "+q"(a), "+&a"(ax), [of] "+&q"(of)                                                   \
+        : "c"(count)                                                                               \
+        : "cc");                                                                                   \
     vmm_take_flags (c, ax);                                                                        \
     c->eflags = (c->eflags & ~FL_OF) | (overflow (bits) & 1) << 11;                                \
     return a;                                                                                      \
@@ -31,18 +31,18 @@
 #define SHIFT_FORM(op, bits, form, count)                                                          \
   static void op##_##form##bits (VmmVcpu *c, const VmmInsn *i)                                     \
   {                                                                                                \
-    vmm_set##bits (c, i->rm, do_##op##bits (c, vmm_get##bits (c, i->rm), (uint8_t) (count)));      \
+    vmm_set##bits (c, i->rm, do_##op##bits (c, vmm_get##bits (c, i->rm), (uint8_t)(count)));       \
   }                                                                                                \
-  static void op##_##form##bits##mem (VmmVcpu *c, const VmmInsn *i)                                \
+  VMM_GENERAL void op##_##form##bits##mem (VmmVcpu *c, const VmmInsn *i)                           \
   {                                                                                                \
     VmmRmw rmw;                                                                                    \
     VmmType##bits old = vmm_open_mem##bits (c, i, &rmw);                                           \
-    vmm_rmw_write (c, &rmw, do_##op##bits (c, old, (uint8_t) (count)), sizeof old);                \
+    vmm_rmw_write (c, &rmw, do_##op##bits (c, old, (uint8_t)(count)), sizeof old);                 \
   }                                                                                                \
   static void op##_##form##bits##flat (VmmVcpu *c, const VmmInsn *i)                               \
   {                                                                                                \
-    VMM_FLAT (p, VmmMem##bits, write, op##_##form##bits##mem)                                     \
-    *p = do_##op##bits (c, *p, (uint8_t) (count));                                                 \
+    VMM_FLAT (p, VmmMem##bits, write, op##_##form##bits##mem)                                      \
+    *p = do_##op##bits (c, *p, (uint8_t)(count));                                                  \
   }
 #define SHIFT(op, overflow)                                                                        \
   SHIFT_SIZE (op, 8, "b", overflow)                                                                \
@@ -61,8 +61,8 @@ SHIFT (sar, OF_HOST)
 #define ALL(form)                                                                                  \
   {                                                                                                \
     VMM_FORMS (rol_##form), VMM_FORMS (ror_##form), VMM_FORMS (rcl_##form),                        \
-      VMM_FORMS (rcr_##form), VMM_FORMS (shl_##form), VMM_FORMS (shr_##form),                      \
-      VMM_FORMS (shl_##form), VMM_FORMS (sar_##form)                                               \
+        VMM_FORMS (rcr_##form), VMM_FORMS (shl_##form), VMM_FORMS (shr_##form),                    \
+        VMM_FORMS (shl_##form), VMM_FORMS (sar_##form)                                             \
   }
 const VmmForms vmm_shift_i[8] = ALL (i);
 const VmmForms vmm_shift_cl[8] = ALL (cl);
@@ -76,10 +76,10 @@ const VmmForms vmm_shift_cl[8] = ALL (cl);
     uint32_t ax = vmm_give_ax (c), of = vmm_give_of (c);                                           \
     if ((count & 31) == 0)                                                                         \
       return a;                                                                                    \
-    asm (VMM_GIVE_FLAGS #op suffix " %%cl, %[b], %[a]\n\t" VMM_TAKE_FLAGS                          \
-         : [a] "+q"(a), "+&a"(ax), [of] "+&q"(of)                                                    \
-         : "c"(count), [b] "q"(b)                                                                  \
-         : "cc");                                                                                  \
+    asm(VMM_GIVE_FLAGS #op suffix " %%cl, %[b], %[a]\n\t" VMM_TAKE_FLAGS                           \
+        : [a] "+q"(a), "+&a"(ax), [of] "+&q"(of)                                                   \
+        : "c"(count), [b] "q"(b)                                                                   \
+        : "cc");                                                                                   \
     vmm_take_flags (c, ax);                                                                        \
     return a;                                                                                      \
   }                                                                                                \
@@ -88,15 +88,15 @@ const VmmForms vmm_shift_cl[8] = ALL (cl);
 #define DOUBLE_FORM(op, bits, form, count)                                                         \
   static void op##_##form##bits (VmmVcpu *c, const VmmInsn *i)                                     \
   {                                                                                                \
-    vmm_set##bits (c, i->rm,                                                                       \
-                   do_##op##bits (c, vmm_get##bits (c, i->rm), vmm_get##bits (c, i->reg),          \
-                                  (uint8_t) (count)));                                             \
+    vmm_set##bits (                                                                                \
+        c, i->rm,                                                                                  \
+        do_##op##bits (c, vmm_get##bits (c, i->rm), vmm_get##bits (c, i->reg), (uint8_t)(count))); \
   }                                                                                                \
-  static void op##_##form##bits##mem (VmmVcpu *c, const VmmInsn *i)                                \
+  VMM_GENERAL void op##_##form##bits##mem (VmmVcpu *c, const VmmInsn *i)                           \
   {                                                                                                \
     VmmRmw rmw;                                                                                    \
     VmmType##bits old = vmm_open_mem##bits (c, i, &rmw);                                           \
-    old = do_##op##bits (c, old, vmm_get##bits (c, i->reg), (uint8_t) (count));                    \
+    old = do_##op##bits (c, old, vmm_get##bits (c, i->reg), (uint8_t)(count));                     \
     vmm_rmw_write (c, &rmw, old, sizeof old);                                                      \
   }
 #define DOUBLE(op)                                                                                 \

@@ -1,30 +1,26 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * PUSH, POP, PUSHA, POPA, PUSHF, POPF, ENTER, LEAVE.  ESP is written last, so that a fault leaves it.
+ * PUSH, POP, PUSHA, POPA, PUSHF, POPF, ENTER, LEAVE.  ESP is written last, so that a fault leaves
+ * it.
  *
- * The "flat" forms are chosen when the stack segment is flat and 32 bits wide and the operand is too.
+ * The "flat" forms are chosen when the stack segment is flat and 32 bits wide and the operand is
+ * too.
  */
 #include "insn.h"
 
 /* ---- PUSH ---- */
 
 #define PUSH_SIZES(name, value16, value32)                                                         \
-  static void name##16 (VmmVcpu *c, const VmmInsn *i)                                              \
-  {                                                                                                \
-    vmm_push (c, value16, true);                                                                   \
-  }                                                                                                \
-  static void name##32 (VmmVcpu *c, const VmmInsn *i)                                              \
-  {                                                                                                \
-    vmm_push (c, value32, false);                                                                  \
-  }
+  static void name##16(VmmVcpu * c, const VmmInsn *i) { vmm_push (c, value16, true); }             \
+  VMM_GENERAL void name##32(VmmVcpu * c, const VmmInsn *i) { vmm_push (c, value32, false); }
 #define PUSH_FLAT(name, value)                                                                     \
-  static void name##32flat (VmmVcpu *c, const VmmInsn *i)                                          \
+  static void name##32flat(VmmVcpu * c, const VmmInsn *i)                                          \
   {                                                                                                \
     uint32_t sp = c->gpr[VMM_ESP] - 4;                                                             \
-    VmmMem32 *p = (VmmMem32 *) vmm_flat_for_write (c, sp, 4);                                      \
+    VmmMem32 *p = (VmmMem32 *)vmm_flat_for_write (c, sp, 4);                                       \
     if (VMM_UNLIKELY (p == NULL))                                                                  \
       {                                                                                            \
-        name##32 (c, i);                                                                           \
+        name##32(c, i);                                                                            \
         return;                                                                                    \
       }                                                                                            \
     *p = value;                                                                                    \
@@ -41,7 +37,7 @@ push_rm32flat (VmmVcpu *c, const VmmInsn *i)
 {
   VMM_FLAT (from, VmmMem32, read, push_rm32)
   uint32_t sp = c->gpr[VMM_ESP] - 4, v = *from;
-  VmmMem32 *p = (VmmMem32 *) vmm_flat_for_write (c, sp, 4);
+  VmmMem32 *p = (VmmMem32 *)vmm_flat_for_write (c, sp, 4);
   if (VMM_UNLIKELY (p == NULL || !c->stack32))
     {
       push_rm32 (c, i);
@@ -51,7 +47,8 @@ push_rm32flat (VmmVcpu *c, const VmmInsn *i)
   c->gpr[VMM_ESP] = sp;
 }
 
-#define STACK_FORMS(name) { NULL, name##16, name##32 }, { NULL, name##16, name##32 }
+#define STACK_FORMS(name)                                                                          \
+  { NULL, name##16, name##32 }, { NULL, name##16, name##32 }
 const VmmForms vmm_push_r = { STACK_FORMS (push_r), { NULL, push_r16, push_r32flat } };
 const VmmForms vmm_push_i = { STACK_FORMS (push_i), { NULL, push_i16, push_i32flat } };
 const VmmForms vmm_push_rm = { STACK_FORMS (push_rm), { NULL, push_rm16, push_rm32flat } };
@@ -69,10 +66,10 @@ pop_r16 (VmmVcpu *c, const VmmInsn *i)
 {
   uint32_t v = vmm_stack_at (c, 0, true);
   vmm_set_sp (c, c->gpr[VMM_ESP] + 2);
-  vmm_set16 (c, i->reg, (uint16_t) v);
+  vmm_set16 (c, i->reg, (uint16_t)v);
 }
 
-static void
+VMM_GENERAL void
 pop_r32 (VmmVcpu *c, const VmmInsn *i)
 {
   uint32_t v = vmm_stack_at (c, 0, false);
@@ -84,7 +81,7 @@ static void
 pop_r32flat (VmmVcpu *c, const VmmInsn *i)
 {
   uint32_t sp = c->gpr[VMM_ESP];
-  VmmMem32 *p = (VmmMem32 *) vmm_flat_for_read (c, sp, 4);
+  VmmMem32 *p = (VmmMem32 *)vmm_flat_for_read (c, sp, 4);
   if (VMM_UNLIKELY (p == NULL))
     {
       pop_r32 (c, i);
@@ -116,7 +113,7 @@ vmm_op_pop_rm (VmmVcpu *c, const VmmInsn *i)
       if (i->base == VMM_ESP)
         ea += esp - c->gpr[VMM_ESP];
       if (o16)
-        vmm_write16 (c, i->segment, ea, (uint16_t) v);
+        vmm_write16 (c, i->segment, ea, (uint16_t)v);
       else
         vmm_write32 (c, i->segment, ea, v);
       c->gpr[VMM_ESP] = esp;
@@ -125,7 +122,7 @@ vmm_op_pop_rm (VmmVcpu *c, const VmmInsn *i)
     {
       c->gpr[VMM_ESP] = esp;
       if (o16)
-        vmm_set16 (c, i->rm, (uint16_t) v);
+        vmm_set16 (c, i->rm, (uint16_t)v);
       else
         c->gpr[i->rm] = v;
     }
@@ -137,7 +134,7 @@ vmm_op_pop_segment (VmmVcpu *c, const VmmInsn *i)
 {
   bool o16 = vmm_o16 (i);
   uint32_t v = vmm_stack_at (c, 0, o16), esp = popped (c, o16 ? 2 : 4);
-  vmm_load_segment (c, i->reg, (uint16_t) v);
+  vmm_load_segment (c, i->reg, (uint16_t)v);
   c->gpr[VMM_ESP] = esp;
   if (i->reg == VMM_SS)
     c->inhibit |= VMM_INHIBIT_SS;
@@ -158,7 +155,7 @@ vmm_op_pusha (VmmVcpu *c, const VmmInsn *i)
     }
   for (unsigned r = 0; r < 8; r++)
     if (o16)
-      vmm_write_linear16 (c, at[r], (uint16_t) c->gpr[r], c->user);
+      vmm_write_linear16 (c, at[r], (uint16_t)c->gpr[r], c->user);
     else
       vmm_write_linear32 (c, at[r], c->gpr[r], c->user);
   vmm_set_sp (c, sp - 8 * n);
@@ -176,7 +173,7 @@ vmm_op_popa (VmmVcpu *c, const VmmInsn *i)
     if (r == VMM_ESP)
       c->gpr[r] = esp;
     else if (o16)
-      vmm_set16 (c, r, (uint16_t) v[r]);
+      vmm_set16 (c, r, (uint16_t)v[r]);
     else
       c->gpr[r] = v[r];
 }
@@ -238,7 +235,7 @@ push_at (VmmVcpu *c, uint32_t *sp, uint32_t v, bool o16)
 {
   *sp = (*sp - (o16 ? 2 : 4)) & vmm_stack_mask (c);
   if (o16)
-    vmm_write16 (c, VMM_SS, *sp, (uint16_t) v);
+    vmm_write16 (c, VMM_SS, *sp, (uint16_t)v);
   else
     vmm_write32 (c, VMM_SS, *sp, v);
 }
@@ -264,7 +261,7 @@ vmm_op_enter (VmmVcpu *c, const VmmInsn *i)
   /* The processor touches the new top as if it wrote there. */
   vmm_probe_write (c, vmm_linear (c, VMM_SS, sp, n, VMM_CAN_WRITE), n, c->user);
   if (o16)
-    vmm_set16 (c, VMM_EBP, (uint16_t) frame);
+    vmm_set16 (c, VMM_EBP, (uint16_t)frame);
   else
     c->gpr[VMM_EBP] = frame;
   vmm_set_sp (c, sp);
@@ -278,7 +275,7 @@ vmm_op_leave (VmmVcpu *c, const VmmInsn *i)
   uint32_t v = o16 ? vmm_read16 (c, VMM_SS, bp) : vmm_read32 (c, VMM_SS, bp);
   vmm_set_sp (c, bp + (o16 ? 2 : 4));
   if (o16)
-    vmm_set16 (c, VMM_EBP, (uint16_t) v);
+    vmm_set16 (c, VMM_EBP, (uint16_t)v);
   else
     c->gpr[VMM_EBP] = v;
 }
@@ -287,7 +284,7 @@ static void
 leave32flat (VmmVcpu *c, const VmmInsn *i)
 {
   uint32_t bp = c->gpr[VMM_EBP];
-  VmmMem32 *p = (VmmMem32 *) vmm_flat_for_read (c, bp, 4);
+  VmmMem32 *p = (VmmMem32 *)vmm_flat_for_read (c, bp, 4);
   if (VMM_UNLIKELY (p == NULL))
     {
       vmm_op_leave (c, i);

@@ -4,19 +4,21 @@
  *
  * A repeated instruction works in steps.  A step of plain memory is as many items as lie within one
  * page of source and destination, within the segments' limits and before an address register wraps;
- * it is done through host pointers.  Where that is not possible (an item that crosses a page, memory
- * mapped I/O, pages with code or data breakpoints, #AC checks, single stepping) items are done one
- * by one.  After each step ESI, EDI and ECX are up to date and the instruction is executed again by
- * the loop as long as ECX is not 0: so it can be interrupted and a fault finds it restartable.
+ * it is done through host pointers.  Where that is not possible (an item that crosses a page,
+ * memory mapped I/O, pages with code or data breakpoints, #AC checks, single stepping) items are
+ * done one by one.  After each step ESI, EDI and ECX are up to date and the instruction is executed
+ * again by the loop as long as ECX is not 0: so it can be interrupted and a fault finds it
+ * restartable.
  */
 #include "insn.h"
 #include "block.h"
 
-/* At most so many items one by one before the instruction starts again; where there is a fast way, one:
-   then that may be open again. */
+/* At most so many items one by one before the instruction starts again; where there is a fast way,
+   one: then that may be open again. */
 #define ITEMS_SLOWLY 64
 
-typedef struct {
+typedef struct
+{
   uint32_t mask; /* of the address registers and the count */
   uint32_t left; /* value of the count register */
 } Rep;
@@ -24,7 +26,7 @@ typedef struct {
 static inline int32_t
 item_step (const VmmVcpu *c, unsigned size)
 {
-  return c->eflags & FL_DF ? -(int32_t) size : (int32_t) size;
+  return c->eflags & FL_DF ? -(int32_t)size : (int32_t)size;
 }
 
 static inline void
@@ -43,9 +45,9 @@ items_at (const VmmVcpu *c, VmmSegId s, uint32_t offset, unsigned size, uint32_t
   uint32_t high = seg->high < mask ? seg->high : mask;
   if (!(seg->can & can) || offset < seg->low || offset > high)
     return 0;
-  uint64_t in_segment = (uint64_t) high - offset + 1;
+  uint64_t in_segment = (uint64_t)high - offset + 1;
   uint32_t in_page = 4096 - ((seg->base + offset) & 0xfff);
-  return (uint32_t) (in_segment < in_page ? in_segment : in_page) / size;
+  return (uint32_t)(in_segment < in_page ? in_segment : in_page) / size;
 }
 
 static inline bool
@@ -72,7 +74,7 @@ least (uint32_t a, uint32_t b)
 #define ITEM(bits, size)                                                                           \
   VMM_INLINE void movs_item##bits (VmmVcpu *c, const VmmInsn *i, uint32_t mask)                    \
   {                                                                                                \
-    uint32_t step = (uint32_t) item_step (c, size);                                                \
+    uint32_t step = (uint32_t)item_step (c, size);                                                 \
     VmmType##bits v = vmm_read##bits (c, i->segment, c->gpr[VMM_ESI] & mask);                      \
     vmm_write##bits (c, VMM_ES, c->gpr[VMM_EDI] & mask, v);                                        \
     advance (c, VMM_ESI, step, mask);                                                              \
@@ -81,16 +83,16 @@ least (uint32_t a, uint32_t b)
   VMM_INLINE void stos_item##bits (VmmVcpu *c, const VmmInsn *i, uint32_t mask)                    \
   {                                                                                                \
     vmm_write##bits (c, VMM_ES, c->gpr[VMM_EDI] & mask, vmm_get##bits (c, 0));                     \
-    advance (c, VMM_EDI, (uint32_t) item_step (c, size), mask);                                    \
+    advance (c, VMM_EDI, (uint32_t)item_step (c, size), mask);                                     \
   }                                                                                                \
   VMM_INLINE void lods_item##bits (VmmVcpu *c, const VmmInsn *i, uint32_t mask)                    \
   {                                                                                                \
     vmm_set##bits (c, 0, vmm_read##bits (c, i->segment, c->gpr[VMM_ESI] & mask));                  \
-    advance (c, VMM_ESI, (uint32_t) item_step (c, size), mask);                                    \
+    advance (c, VMM_ESI, (uint32_t)item_step (c, size), mask);                                     \
   }                                                                                                \
   VMM_INLINE void cmps_item##bits (VmmVcpu *c, const VmmInsn *i, uint32_t mask)                    \
   {                                                                                                \
-    uint32_t step = (uint32_t) item_step (c, size);                                                \
+    uint32_t step = (uint32_t)item_step (c, size);                                                 \
     VmmType##bits b = vmm_read##bits (c, VMM_ES, c->gpr[VMM_EDI] & mask);                          \
     VmmType##bits a = vmm_read##bits (c, i->segment, c->gpr[VMM_ESI] & mask);                      \
     do_cmp##bits (c, a, b);                                                                        \
@@ -101,7 +103,7 @@ least (uint32_t a, uint32_t b)
   {                                                                                                \
     VmmType##bits b = vmm_read##bits (c, VMM_ES, c->gpr[VMM_EDI] & mask);                          \
     do_cmp##bits (c, vmm_get##bits (c, 0), b);                                                     \
-    advance (c, VMM_EDI, (uint32_t) item_step (c, size), mask);                                    \
+    advance (c, VMM_EDI, (uint32_t)item_step (c, size), mask);                                     \
   }
 VMM_HOST_BINARY (cmp, 8, "b", "")
 VMM_HOST_BINARY (cmp, 16, "w", "")
@@ -117,22 +119,22 @@ copy (void *to, const void *from, size_t items, unsigned size)
 {
   /* Item by item upwards, whatever overlaps: that is what the guest's instruction promises. */
   if (size == 1)
-    asm volatile ("rep movsb" : "+D"(to), "+S"(from), "+c"(items) : : "memory");
+    asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(items) : : "memory");
   else if (size == 2)
-    asm volatile ("rep movsw" : "+D"(to), "+S"(from), "+c"(items) : : "memory");
+    asm volatile("rep movsw" : "+D"(to), "+S"(from), "+c"(items) : : "memory");
   else
-    asm volatile ("rep movsl" : "+D"(to), "+S"(from), "+c"(items) : : "memory");
+    asm volatile("rep movsl" : "+D"(to), "+S"(from), "+c"(items) : : "memory");
 }
 
 static void
 fill (void *to, uint32_t value, size_t items, unsigned size)
 {
   if (size == 1)
-    asm volatile ("rep stosb" : "+D"(to), "+c"(items) : "a"(value) : "memory");
+    asm volatile("rep stosb" : "+D"(to), "+c"(items) : "a"(value) : "memory");
   else if (size == 2)
-    asm volatile ("rep stosw" : "+D"(to), "+c"(items) : "a"(value) : "memory");
+    asm volatile("rep stosw" : "+D"(to), "+c"(items) : "a"(value) : "memory");
   else
-    asm volatile ("rep stosl" : "+D"(to), "+c"(items) : "a"(value) : "memory");
+    asm volatile("rep stosl" : "+D"(to), "+c"(items) : "a"(value) : "memory");
 }
 
 static inline uint64_t
@@ -175,7 +177,8 @@ stos_step (VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
 
 /* How many leading items are equal (or differ, for REPNE), at most n; the one after it ended it. */
 static uint32_t
-matching (const uint8_t *a, const uint8_t *b, unsigned b_step, uint32_t n, unsigned size, bool equal)
+matching (const uint8_t *a, const uint8_t *b, unsigned b_step, uint32_t n, unsigned size,
+          bool equal)
 {
   uint32_t k = 0;
   if (size == 1)
@@ -187,7 +190,8 @@ matching (const uint8_t *a, const uint8_t *b, unsigned b_step, uint32_t n, unsig
   return k;
 }
 
-/* The loops below leave the item that ends them, and the last one, to the slow way: it sets flags. */
+/* The loops below leave the item that ends them, and the last one, to the slow way: it sets flags.
+ */
 static uint32_t
 cmps_step (VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
 {
@@ -215,7 +219,7 @@ scas_step (VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
   const uint8_t *a = n ? vmm_host_for_read (c, c->seg[VMM_ES].base + di, c->user) : NULL;
   if (!a)
     return 0;
-  n = matching (a, (const uint8_t *) &c->gpr[VMM_EAX], 0, n, size, !(i->flags & VMM_INSN_REPNE));
+  n = matching (a, (const uint8_t *)&c->gpr[VMM_EAX], 0, n, size, !(i->flags & VMM_INSN_REPNE));
   advance (c, VMM_EDI, n * size, rep->mask);
   return n;
 }
@@ -238,7 +242,7 @@ put_count (VmmVcpu *c, const Rep *rep)
 /* CMPS and SCAS end when the comparison says so. */
 #define ENDS_NEVER false
 #define ENDS_BY_ZF (!(c->eflags & FL_ZF) == !(i->flags & VMM_INSN_REPNE))
-#define INSTRUCTION(name, bits, size, fast, ends)                                                      \
+#define INSTRUCTION(name, bits, size, fast, ends)                                                  \
   void vmm_op_##name##bits (VmmVcpu *c, const VmmInsn *i)                                          \
   {                                                                                                \
     name##_item##bits (c, i, vmm_address_mask (i));                                                \
@@ -269,9 +273,9 @@ put_count (VmmVcpu *c, const Rep *rep)
     if (rep.left != 0)                                                                             \
       vmm_again (c);                                                                               \
   }
-#define INSTRUCTIONS(name, fast, ends)                                                                 \
-  INSTRUCTION (name, 8, 1, fast, ends)                                                                   \
-  INSTRUCTION (name, 16, 2, fast, ends)                                                                  \
+#define INSTRUCTIONS(name, fast, ends)                                                             \
+  INSTRUCTION (name, 8, 1, fast, ends)                                                             \
+  INSTRUCTION (name, 16, 2, fast, ends)                                                            \
   INSTRUCTION (name, 32, 4, fast, ends)
 INSTRUCTIONS (movs, true, ENDS_NEVER)
 INSTRUCTIONS (stos, true, ENDS_NEVER)
@@ -284,7 +288,7 @@ INSTRUCTIONS (scas, true, ENDS_BY_ZF)
 static uint32_t
 item_in (VmmVcpu *c, unsigned size)
 {
-  return vmm_io_in (c, (uint16_t) c->gpr[VMM_EDX], size);
+  return vmm_io_in (c, (uint16_t)c->gpr[VMM_EDX], size);
 }
 
 /* The destination is checked before the port is read: a fault must not lose data. */
@@ -295,12 +299,12 @@ ins_item (VmmVcpu *c, const VmmInsn *i, unsigned size, uint32_t mask)
   vmm_probe_write (c, linear, size, c->user);
   uint32_t v = item_in (c, size);
   if (size == 1)
-    vmm_write_linear8 (c, linear, (uint8_t) v, c->user);
+    vmm_write_linear8 (c, linear, (uint8_t)v, c->user);
   else if (size == 2)
-    vmm_write_linear16 (c, linear, (uint16_t) v, c->user);
+    vmm_write_linear16 (c, linear, (uint16_t)v, c->user);
   else
     vmm_write_linear32 (c, linear, v, c->user);
-  advance (c, VMM_EDI, (uint32_t) item_step (c, size), mask);
+  advance (c, VMM_EDI, (uint32_t)item_step (c, size), mask);
 }
 
 static void
@@ -313,12 +317,12 @@ outs_item (VmmVcpu *c, const VmmInsn *i, unsigned size, uint32_t mask)
     v = vmm_read16 (c, i->segment, offset);
   else
     v = vmm_read32 (c, i->segment, offset);
-  vmm_io_out (c, (uint16_t) c->gpr[VMM_EDX], v, size);
-  advance (c, VMM_ESI, (uint32_t) item_step (c, size), mask);
+  vmm_io_out (c, (uint16_t)c->gpr[VMM_EDX], v, size);
+  advance (c, VMM_ESI, (uint32_t)item_step (c, size), mask);
 }
 
-/* Many items in one exit.  The answer is taken from the vCPU's buffer: the embedder may have changed
-   the map, so the destination is looked up again. */
+/* Many items in one exit.  The answer is taken from the vCPU's buffer: the embedder may have
+   changed the map, so the destination is looked up again. */
 static uint32_t
 ins_step (VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
 {
@@ -326,7 +330,7 @@ ins_step (VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
   uint32_t n = least (rep->left, items_at (c, VMM_ES, di, size, rep->mask, VMM_CAN_WRITE));
   if (n < 2 || !vmm_host_for_write (c, linear, c->user))
     return 0;
-  c->exit.address = (uint16_t) c->gpr[VMM_EDX];
+  c->exit.address = (uint16_t)c->gpr[VMM_EDX];
   c->exit.size = size;
   c->exit.count = n;
   vmm_leave (c, VMM_EXIT_IO_INS);
@@ -352,7 +356,7 @@ outs_step (VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
   if (!from)
     return 0;
   memcpy (c->items, from, n * size);
-  c->exit.address = (uint16_t) c->gpr[VMM_EDX];
+  c->exit.address = (uint16_t)c->gpr[VMM_EDX];
   c->exit.size = size;
   c->exit.count = n;
   vmm_leave (c, VMM_EXIT_IO_OUTS);
@@ -364,7 +368,7 @@ outs_step (VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
 static void
 io_string (VmmVcpu *c, const VmmInsn *i, unsigned size, bool input)
 {
-  vmm_check_io (c, (uint16_t) c->gpr[VMM_EDX], size);
+  vmm_check_io (c, (uint16_t)c->gpr[VMM_EDX], size);
   (input ? ins_item : outs_item) (c, i, size, vmm_address_mask (i));
 }
 
@@ -375,7 +379,7 @@ rep_io_string (VmmVcpu *c, const VmmInsn *i, unsigned size, bool input)
   uint32_t done = 0;
   if (rep.left == 0)
     return;
-  vmm_check_io (c, (uint16_t) c->gpr[VMM_EDX], size);
+  vmm_check_io (c, (uint16_t)c->gpr[VMM_EDX], size);
   if (may_go_fast (c))
     done = (input ? ins_step : outs_step) (c, i, &rep, size);
   if (done == 0)
@@ -390,14 +394,8 @@ rep_io_string (VmmVcpu *c, const VmmInsn *i, unsigned size, bool input)
 }
 
 #define IO_INSTRUCTION(name, bits, size, input)                                                    \
-  void vmm_op_##name##bits (VmmVcpu *c, const VmmInsn *i)                                          \
-  {                                                                                                \
-    io_string (c, i, size, input);                                                                 \
-  }                                                                                                \
-  void vmm_op_rep_##name##bits (VmmVcpu *c, const VmmInsn *i)                                      \
-  {                                                                                                \
-    rep_io_string (c, i, size, input);                                                             \
-  }
+  void vmm_op_##name##bits (VmmVcpu *c, const VmmInsn *i) { io_string (c, i, size, input); }       \
+  void vmm_op_rep_##name##bits (VmmVcpu *c, const VmmInsn *i) { rep_io_string (c, i, size, input); }
 IO_INSTRUCTION (ins, 8, 1, true)
 IO_INSTRUCTION (ins, 16, 2, true)
 IO_INSTRUCTION (ins, 32, 4, true)

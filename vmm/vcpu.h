@@ -224,6 +224,7 @@ struct VmmVcpu {
   bool stop_block;  /* leave the block after this instruction (mapping, code or mode changed) */
   uint64_t instructions;   /* retired */
   uint64_t slice_end;      /* value of `instructions` at which the budget ends */
+  const VmmTlbEntry *flat_tlb; /* c->tlb[c->user] as of the last boundary, for the flat handlers */
   VmmTlbEntry tlb[2][VMM_TLB_SIZE]; /* [user] */
   /* beside it (memory.c): physical page, VMM_TLB_*, and which entries are filled (user << 10 | index;
      more than fit: everything may be) */

@@ -15,15 +15,16 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define RAM (16u << 20)
-#define KERNEL_BASE 0x100000u
-#define STACK 0x3ff000u
+#define RAM            (16u << 20)
+#define KERNEL_BASE    0x100000u
+#define STACK          0x3ff000u
 #define PAGE_DIRECTORY 0x10000u
-#define PAGE_TABLES 0x11000u
+#define PAGE_TABLES    0x11000u
 
 extern const uint8_t bench_kernels[], bench_kernels_end[];
 
-typedef struct {
+typedef struct
+{
   char name[12];
   uint32_t offset;
 } Kernel;
@@ -33,7 +34,7 @@ seconds (void)
 {
   struct timespec t;
   clock_gettime (CLOCK_PROCESS_CPUTIME_ID, &t);
-  return (double) t.tv_sec + (double) t.tv_nsec * 1e-9;
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 static void
@@ -54,7 +55,7 @@ make_vm (void)
     }
   vmm_vm_map_read (vm, VMM_VIEW_NORMAL, 0, RAM, VMM_MAP_RAM, 0, NULL);
   vmm_vm_map_write (vm, VMM_VIEW_NORMAL, 0, RAM, VMM_MAP_RAM, 0, NULL);
-  vmm_vm_write (vm, KERNEL_BASE, bench_kernels, (uint32_t) (bench_kernels_end - bench_kernels));
+  vmm_vm_write (vm, KERNEL_BASE, bench_kernels, (uint32_t)(bench_kernels_end - bench_kernels));
   for (uint32_t page = 0; page < RAM / 4096; page++)
     put32 (vm, PAGE_TABLES + page * 4, page << 12 | 7);
   for (uint32_t table = 0; table < RAM >> 22; table++)
@@ -65,7 +66,7 @@ make_vm (void)
 static void
 set_segment (VmmSegmentState *s, uint16_t selector, uint16_t flags)
 {
-  *s = (VmmSegmentState) { .selector = selector, .flags = flags, .limit = 0xffffffffu };
+  *s = (VmmSegmentState){ .selector = selector, .flags = flags, .limit = 0xffffffffu };
 }
 
 /* A user program at `eip`. */
@@ -112,7 +113,7 @@ run (VmmVcpu *c, const Kernel *k, double duration)
       now = seconds ();
     }
   while (now - begin < duration);
-  return (double) (vmm_vcpu_instructions (c) - count) / (now - begin) * 1e-6;
+  return (double)(vmm_vcpu_instructions (c) - count) / (now - begin) * 1e-6;
 }
 
 /* ---- Decoders ---- */
@@ -127,8 +128,9 @@ decode_ours (const uint8_t *code, unsigned size, unsigned rounds, unsigned *coun
       {
         VmmInsn insn;
         unsigned decoded;
-        int length = vmm_decode (code + at, size - at, VMM_KEY_CODE32 | VMM_KEY_FLAT, &insn, &decoded);
-        at += length > 0 ? (unsigned) length : 1;
+        int length
+            = vmm_decode (code + at, size - at, VMM_KEY_CODE32 | VMM_KEY_FLAT, &insn, &decoded);
+        at += length > 0 ? (unsigned)length : 1;
         n++;
       }
   *count = n;
@@ -147,7 +149,7 @@ decode_zydis (const uint8_t *code, unsigned size, unsigned rounds)
       {
         ZydisDecodedInstruction insn;
         bool ok = ZYAN_SUCCESS (
-          ZydisDecoderDecodeInstruction (&decoder, NULL, code + at, size - at, &insn));
+            ZydisDecoderDecodeInstruction (&decoder, NULL, code + at, size - at, &insn));
         at += ok ? insn.length : 1;
         n++;
       }
@@ -157,8 +159,8 @@ decode_zydis (const uint8_t *code, unsigned size, unsigned rounds)
 static void
 compare_decoders (void)
 {
-  const uint8_t *code = bench_kernels + ((const Kernel *) bench_kernels)->offset;
-  unsigned size = (unsigned) (bench_kernels_end - code), count;
+  const uint8_t *code = bench_kernels + ((const Kernel *)bench_kernels)->offset;
+  unsigned size = (unsigned)(bench_kernels_end - code), count;
   double ours = decode_ours (code, size, 20000, &count), zydis = decode_zydis (code, size, 5000);
   printf ("decoder: %.1f ns an instruction; Zydis, without operands: %.1f ns\n", ours, zydis);
 }
@@ -177,7 +179,7 @@ main (int argc, char **argv)
       fprintf (stderr, "interpreter-bench: %s\n", error);
       return 2;
     }
-  for (const Kernel *k = (const Kernel *) bench_kernels; k->offset != 0; k++)
+  for (const Kernel *k = (const Kernel *)bench_kernels; k->offset != 0; k++)
     {
       if (only && strcmp (only, k->name) != 0)
         continue;

@@ -11,10 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define RAM (2u << 20)
+#define RAM    (2u << 20)
 #define TABLES 0x10000u /* page directory, page tables, GDT, IDT: half sensible, half random */
 
-typedef struct {
+typedef struct
+{
   uint64_t state;
 } Random;
 
@@ -22,7 +23,7 @@ static uint32_t
 next (Random *r)
 {
   r->state = r->state * 6364136223846793005ull + 1442695040888963407ull;
-  return (uint32_t) (r->state >> 32);
+  return (uint32_t)(r->state >> 32);
 }
 
 static bool
@@ -42,7 +43,7 @@ read_tsc (void *opaque)
 static int64_t
 now (void *opaque)
 {
-  return (int64_t) (ticks += 10);
+  return (int64_t)(ticks += 10);
 }
 
 static void
@@ -50,15 +51,17 @@ set_timer (void *opaque, int64_t when)
 {
 }
 
-/* Opcodes that make random code go far: prefixes, 0F, moves, strings, stack, system instructions. */
+/* Opcodes that make random code go far: prefixes, 0F, moves, strings, stack, system instructions.
+ */
 static uint8_t
 likely_byte (Random *r)
 {
-  static const uint8_t bytes[]
-      = { 0x0f, 0x66, 0x67, 0xf3, 0xf2, 0xf0, 0x8b, 0x89, 0xa4, 0xa5, 0xaa, 0xab, 0x50, 0x58, 0x9c,
-          0x9d, 0xcf, 0xcd, 0x8e, 0xe8, 0xeb, 0x74, 0x75, 0xe2, 0x83, 0xff, 0xf7, 0xc3, 0x22, 0x20,
-          0x01, 0xae, 0xd9, 0xdd, 0x6f, 0x7f, 0xfb, 0xfa, 0x90, 0x90, 0x90, 0x40, 0x48, 0x31, 0x05 };
-  return one_in (r, 3) ? bytes[next (r) % sizeof bytes] : (uint8_t) next (r);
+  static const uint8_t bytes[] = { 0x0f, 0x66, 0x67, 0xf3, 0xf2, 0xf0, 0x8b, 0x89, 0xa4,
+                                   0xa5, 0xaa, 0xab, 0x50, 0x58, 0x9c, 0x9d, 0xcf, 0xcd,
+                                   0x8e, 0xe8, 0xeb, 0x74, 0x75, 0xe2, 0x83, 0xff, 0xf7,
+                                   0xc3, 0x22, 0x20, 0x01, 0xae, 0xd9, 0xdd, 0x6f, 0x7f,
+                                   0xfb, 0xfa, 0x90, 0x90, 0x90, 0x40, 0x48, 0x31, 0x05 };
+  return one_in (r, 3) ? bytes[next (r) % sizeof bytes] : (uint8_t)next (r);
 }
 
 static void
@@ -107,16 +110,16 @@ set_segments (VmmVcpuState *s, Random *r)
   for (unsigned n = 0; n < 6; n++)
     {
       VmmSegmentState *g = &s->segment[n];
-      g->selector = (uint16_t) next (r) & 0xffff;
-      g->base = (uint32_t) g->selector << 4;
+      g->selector = (uint16_t)next (r) & 0xffff;
+      g->base = (uint32_t)g->selector << 4;
       g->limit = 0xffff;
-      g->flags = (uint16_t) (n == VMM_CS ? 0x9b : 0x93);
+      g->flags = (uint16_t)(n == VMM_CS ? 0x9b : 0x93);
       if (v86)
         g->flags = 0xf3;
       if (real || v86)
         continue;
-      g->selector = (uint16_t) ((g->selector & ~3u) | s->cpl);
-      g->flags = (uint16_t) (g->flags | s->cpl << 5 | (one_in (r, 3) ? 0 : 0xc000));
+      g->selector = (uint16_t)((g->selector & ~3u) | s->cpl);
+      g->flags = (uint16_t)(g->flags | s->cpl << 5 | (one_in (r, 3) ? 0 : 0xc000));
       g->base = one_in (r, 3) ? next (r) : 0;
       g->limit = g->flags & 0x8000 ? 0xffffffff : 0xffff;
     }
@@ -168,7 +171,7 @@ answer (VmmVm *vm, VmmVcpu *c, Random *r, VmmExitReason reason)
     e->value = next (r);
   if (reason == VMM_EXIT_IO_INS)
     for (uint32_t n = 0; n < e->count * e->size; n++)
-      e->items[n] = (uint8_t) next (r);
+      e->items[n] = (uint8_t)next (r);
   if ((reason == VMM_EXIT_IO_INS || reason == VMM_EXIT_IO_OUTS) && one_in (r, 2))
     e->count = 1 + next (r) % e->count;
   if (one_in (r, 16))
@@ -218,7 +221,7 @@ digest (VmmVcpu *c, uint64_t before)
   uint64_t h = before ^ vmm_vcpu_instructions (c);
   for (unsigned n = 0; n < 8; n++)
     h = (h ^ s.gpr[n]) * 0x100000001b3ull;
-  return (h ^ s.eip ^ (uint64_t) s.eflags << 32) * 0x100000001b3ull;
+  return (h ^ s.eip ^ (uint64_t)s.eflags << 32) * 0x100000001b3ull;
 }
 
 static uint64_t
@@ -227,8 +230,12 @@ run (unsigned rounds, uint64_t seed, uint64_t exits[VMM_EXIT_REASONS])
   Random r = { seed };
   const char *error;
   uint64_t h = 0;
-  VmmVcpuConfig config = { .read_tsc = read_tsc, .now = now, .set_timer = set_timer, .apic = true,
-                           .tsc_hz = 500000000, .apic_bus_hz = 100000000 };
+  VmmVcpuConfig config = { .read_tsc = read_tsc,
+                           .now = now,
+                           .set_timer = set_timer,
+                           .apic = true,
+                           .tsc_hz = 500000000,
+                           .apic_bus_hz = 100000000 };
   VmmVm *vm = vmm_vm_new (RAM, &error);
   VmmVcpu *c = vm ? vmm_vcpu_new (vm, &config, &error) : NULL;
   ticks = 0;
@@ -264,11 +271,11 @@ run (unsigned rounds, uint64_t seed, uint64_t exits[VMM_EXIT_REASONS])
 int
 main (int argc, char **argv)
 {
-  unsigned rounds = argc > 1 ? (unsigned) strtoul (argv[1], NULL, 0) : 2000;
+  unsigned rounds = argc > 1 ? (unsigned)strtoul (argv[1], NULL, 0) : 2000;
   uint64_t seed = argc > 2 ? strtoull (argv[2], NULL, 0) : 1, exits[VMM_EXIT_REASONS] = { 0 };
   uint64_t first = run (rounds, seed, exits);
   for (unsigned n = 0; n < VMM_EXIT_REASONS; n++)
-    printf ("%s: %llu\n", vmm_exit_name (n), (unsigned long long) exits[n]);
+    printf ("%s: %llu\n", vmm_exit_name (n), (unsigned long long)exits[n]);
   uint64_t second = run (rounds, seed, exits);
   printf ("%s: the same again\n", first == second ? "ok" : "FAILED");
   return first != second;

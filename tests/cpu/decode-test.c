@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The decoder against Zydis: for random bytes and for random instructions of each opcode, in 16- and
- * 32-bit code, both must find the same length, and the same instructions must exist.
+ * The decoder against Zydis: for random bytes and for random instructions of each opcode, in 16-
+ * and 32-bit code, both must find the same length, and the same instructions must exist.
  *
  *   decode-test [CASES [SEED]]
  *
  * Zydis knows what came after the Pentium III, so existence is judged by its instruction sets
- * (is_pentium3), and prefixes that later processors gave a meaning (TZCNT, ENDBR ...) are switched off.
- * 0F 0D, which AMD and later Intel processors take as a prefetch, does not exist here.
+ * (is_pentium3), and prefixes that later processors gave a meaning (TZCNT, ENDBR ...) are switched
+ * off. 0F 0D, which AMD and later Intel processors take as a prefetch, does not exist here.
  */
 #include "insn.h"
 
@@ -15,7 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-typedef struct {
+typedef struct
+{
   uint64_t state;
 } Random;
 
@@ -23,7 +24,7 @@ static uint32_t
 next (Random *r)
 {
   r->state = r->state * 6364136223846793005ull + 1442695040888963407ull;
-  return (uint32_t) (r->state >> 33);
+  return (uint32_t)(r->state >> 33);
 }
 
 /* ---- What exists on a Pentium III ---- */
@@ -75,7 +76,7 @@ static void
 random_bytes (Random *r, uint8_t *bytes)
 {
   for (unsigned n = 0; n < 32; n++)
-    bytes[n] = (uint8_t) next (r);
+    bytes[n] = (uint8_t)next (r);
 }
 
 /* Some prefixes, an opcode of either map, the rest random. */
@@ -93,7 +94,8 @@ random_instruction (Random *r, uint8_t *bytes)
 }
 
 static void
-report (const char *what, const uint8_t *bytes, unsigned bits, int ours, const char *zydis, int theirs)
+report (const char *what, const uint8_t *bytes, unsigned bits, int ours, const char *zydis,
+        int theirs)
 {
   printf ("%s, %u bits:", what, bits);
   for (unsigned n = 0; n < 16; n++)

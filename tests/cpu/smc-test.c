@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Self-modifying code, in all the ways in which decoded blocks could be stale: the programs of smc.asm,
- * writes by devices (between exits and from another thread), and that data beside code costs nothing;
- * and that bytes of instructions are fetched only when these are reached.
+ * Self-modifying code, in all the ways in which decoded blocks could be stale: the programs of
+ * smc.asm, writes by devices (between exits and from another thread), and that data beside code
+ * costs nothing; and that bytes of instructions are fetched only when these are reached.
  */
 #include "vcpu.h"
 
@@ -10,16 +10,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define RAM (16u << 20)
-#define BASE 0x100000u
-#define STACK 0x80000u
+#define RAM            (16u << 20)
+#define BASE           0x100000u
+#define STACK          0x80000u
 #define PAGE_DIRECTORY 0x10000u
-#define PAGE_TABLES 0x11000u
-#define DEVICE_CODE 0x700000u
+#define PAGE_TABLES    0x11000u
+#define DEVICE_CODE    0x700000u
 
 extern const uint8_t smc_programs[], smc_programs_end[];
 
-typedef struct {
+typedef struct
+{
   char name[44];
   uint32_t offset;
 } Program;
@@ -29,7 +30,7 @@ static unsigned failed;
 static void
 expect (const char *name, bool ok, uint64_t value)
 {
-  printf ("%s: %s (%llx)\n", ok ? "ok" : "FAILED", name, (unsigned long long) value);
+  printf ("%s: %s (%llx)\n", ok ? "ok" : "FAILED", name, (unsigned long long)value);
   failed += !ok;
 }
 
@@ -42,7 +43,7 @@ put32 (VmmVm *vm, uint32_t address, uint32_t v)
 static void
 fill_memory (VmmVm *vm)
 {
-  vmm_vm_write (vm, BASE, smc_programs, (uint32_t) (smc_programs_end - smc_programs));
+  vmm_vm_write (vm, BASE, smc_programs, (uint32_t)(smc_programs_end - smc_programs));
   for (uint32_t page = 0; page < RAM / 4096; page++)
     put32 (vm, PAGE_TABLES + page * 4, (page == 0x500 ? 0x400 : page) << 12 | 7);
   for (uint32_t table = 0; table < RAM >> 22; table++)
@@ -56,7 +57,7 @@ start (VmmVcpu *c, uint32_t eip)
   vmm_vcpu_reset (c);
   vmm_vcpu_get_state (c, &s);
   for (int n = 0; n < 6; n++)
-    s.segment[n] = (VmmSegmentState) { 0x10, n == VMM_CS ? 0xc09b : 0xc093, 0, 0xffffffffu };
+    s.segment[n] = (VmmSegmentState){ 0x10, n == VMM_CS ? 0xc09b : 0xc093, 0, 0xffffffffu };
   s.segment[VMM_CS].selector = 8;
   s.cr0 = CR0_PE | CR0_PG | CR0_ET;
   s.cr3 = PAGE_DIRECTORY;
@@ -93,7 +94,7 @@ stat_value (VmmVcpu *c, const char *name)
 static void
 run_programs (VmmVm *vm, VmmVcpu *c)
 {
-  for (const Program *p = (const Program *) smc_programs; p->offset != 0; p++)
+  for (const Program *p = (const Program *)smc_programs; p->offset != 0; p++)
     {
       fill_memory (vm);
       start (c, BASE + p->offset);
@@ -124,15 +125,16 @@ device_writes (VmmVm *vm, VmmVcpu *c)
   fill_memory (vm);
   for (unsigned n = 0; n < 200; n++)
     {
-      put_device_code (vm, (uint8_t) n);
+      put_device_code (vm, (uint8_t)n);
       start (c, DEVICE_CODE);
-      ok &= vmm_vcpu_execute (c, 1000) == VMM_EXIT_HLT && eax (c) == (uint8_t) n;
+      ok &= vmm_vcpu_execute (c, 1000) == VMM_EXIT_HLT && eax (c) == (uint8_t)n;
     }
   expect ("written by a device, then run", ok, 0);
 }
 
 /* L: MOV AL, n; JMP L, while another thread counts n up. */
-typedef struct {
+typedef struct
+{
   VmmVm *vm;
   VmmVcpu *c;
 } Writer;
@@ -143,7 +145,7 @@ write_along (void *data)
   Writer *w = data;
   for (unsigned n = 1; n <= 250; n++)
     {
-      uint8_t byte = (uint8_t) n;
+      uint8_t byte = (uint8_t)n;
       vmm_vm_write (w->vm, DEVICE_CODE + 1, &byte, 1);
       for (volatile unsigned pause = 0; pause < 2000; pause++)
         ;

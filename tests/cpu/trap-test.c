@@ -9,19 +9,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define RAM (4u << 20)
-#define BASE 0x100000u
-#define GDT 0x1000u
-#define IDT 0x2000u
+#define RAM   (4u << 20)
+#define BASE  0x100000u
+#define GDT   0x1000u
+#define IDT   0x2000u
 #define STACK 0x80000u
 
 extern const uint8_t trap_programs[], trap_programs_end[];
 
-typedef struct {
+typedef struct
+{
   uint32_t debug, external, skip, plain;
 } Handlers;
 
-typedef struct {
+typedef struct
+{
   char name[48];
   uint32_t offset, expected;
 } Program;
@@ -43,8 +45,8 @@ put_gate (VmmVm *vm, unsigned vector, uint32_t offset)
 static void
 fill_memory (VmmVm *vm)
 {
-  const Handlers *h = (const Handlers *) trap_programs;
-  vmm_vm_write (vm, BASE, trap_programs, (uint32_t) (trap_programs_end - trap_programs));
+  const Handlers *h = (const Handlers *)trap_programs;
+  vmm_vm_write (vm, BASE, trap_programs, (uint32_t)(trap_programs_end - trap_programs));
   put64 (vm, GDT, 0);
   put64 (vm, GDT + 8, 0x00cf9b000000ffffull);
   put64 (vm, GDT + 16, 0x00cf93000000ffffull);
@@ -63,7 +65,7 @@ start (VmmVcpu *c, uint32_t eip)
   vmm_vcpu_set_intr (c, false);
   vmm_vcpu_get_state (c, &s);
   for (int n = 0; n < 6; n++)
-    s.segment[n] = (VmmSegmentState) { 0x10, n == VMM_CS ? 0xc09b : 0xc093, 0, 0xffffffffu };
+    s.segment[n] = (VmmSegmentState){ 0x10, n == VMM_CS ? 0xc09b : 0xc093, 0, 0xffffffffu };
   s.segment[VMM_CS].selector = 8;
   s.cr0 = CR0_PE | CR0_ET;
   s.eip = eip;
@@ -115,7 +117,7 @@ main (void)
     return 1;
   vmm_vm_map_read (vm, VMM_VIEW_NORMAL, 0, RAM, VMM_MAP_RAM, 0, NULL);
   vmm_vm_map_write (vm, VMM_VIEW_NORMAL, 0, RAM, VMM_MAP_RAM, 0, NULL);
-  for (const Program *p = (const Program *) (trap_programs + sizeof (Handlers)); p->offset; p++)
+  for (const Program *p = (const Program *)(trap_programs + sizeof (Handlers)); p->offset; p++)
     {
       fill_memory (vm);
       VmmExitReason reason = start (c, BASE + p->offset) ? run (c) : VMM_EXIT_DEBUG;

@@ -2,22 +2,22 @@
 /*
  * The local APIC of a P6 processor.
  *
- * After Intel's Software Developer's Manual, volume 3 (the chapter on the APIC, P6 family).  Registers
- * are dwords at steps of 16 bytes in the page of MSR 1B:
+ * After Intel's Software Developer's Manual, volume 3 (the chapter on the APIC, P6 family).
+ * Registers are dwords at steps of 16 bytes in the page of MSR 1B:
  *
  *   020 ID (27:24)     0B0 EOI        100-170 ISR   280 ESR       320 timer LVT  380 initial count
  *   030 version        0D0 LDR        180-1F0 TMR   300 ICR low   340 counters   390 current count
  *   080 TPR            0E0 DFR        200-270 IRR   310 ICR high  350 LINT0      3E0 divide
  *   090 APR  0A0 PPR   0F0 SVR                                    360 LINT1      370 error LVT
  *
- * Threads: messages come from any thread, everything else from the processor's.  The lock covers what
- * both touch; ATT_APIC is kept under it, so that it always says whether something is deliverable.
- * Callbacks are made without it: an EOI may bring the next message at once.  Timer state belongs to
- * the processor's thread alone.
+ * Threads: messages come from any thread, everything else from the processor's.  The lock covers
+ * what both touch; ATT_APIC is kept under it, so that it always says whether something is
+ * deliverable. Callbacks are made without it: an EOI may bring the next message at once.  Timer
+ * state belongs to the processor's thread alone.
  *
  * On purpose unlike the part:
- *  - The 8259's INTR reaches the processor until software has written LVT0 with its mask set, because
- *    firmware enables the APIC without programming LINT0.
+ *  - The 8259's INTR reaches the processor until software has written LVT0 with its mask set,
+ *    because firmware enables the APIC without programming LINT0.
  *  - NMI# reaches the processor whatever LVT1 says.
  *  - A periodic timer of less than 5 us fires every 5 us.
  *  - There is no bus to arbitrate for: no focus processor, no remote read; delivery takes no time.
@@ -51,7 +51,17 @@ enum {
 };
 
 enum { LVT_TIMER, LVT_THERMAL, LVT_COUNTERS, LVT_LINT0, LVT_LINT1, LVT_ERROR, LVTS };
-enum { MODE_FIXED, MODE_LOWEST, MODE_SMI, MODE_REMOTE_READ, MODE_NMI, MODE_INIT, MODE_SIPI, MODE_EXTINT };
+enum
+{
+  MODE_FIXED,
+  MODE_LOWEST,
+  MODE_SMI,
+  MODE_REMOTE_READ,
+  MODE_NMI,
+  MODE_INIT,
+  MODE_SIPI,
+  MODE_EXTINT
+};
 
 #define VERSION 0x00040011u
 #define ID_WRITABLE 0x0f000000u

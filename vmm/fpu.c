@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * x87: the instructions are executed by the host's own unit (host_ops.asm), on the guest's registers.
+ * x87: the instructions are executed by the host's own unit (host_ops.asm), on the guest's
+ * registers.
  *
- * After Intel's Software Developer's Manual, volume 1 chapter 8 and volume 2, as a Pentium III: FCMOV
- * and FCOMI, no FISTTP.  Results are the host's: 64-bit hosts have the same unit, but the last bits of
- * the transcendental functions are those of its maker.
+ * After Intel's Software Developer's Manual, volume 1 chapter 8 and volume 2, as a Pentium III:
+ * FCMOV and FCOMI, no FISTTP.  Results are the host's: 64-bit hosts have the same unit, but the
+ * last bits of the transcendental functions are those of its maker.
  *
- *  - fpu.h tells where the registers are.  vmm_fpu_sync is called before every exit to the host, which
- *    then finds a clean unit; a loop of guest code between exits costs one FXRSTOR and one FXSAVE.
- *  - The pointers (FIP, FCS, FDP, FDS, FOP) are the guest's and are kept here, never the host's.  As on
- *    the P6 they are noted by every instruction that is not a control instruction.  FCS and FDS are
- *    real, though newer processors dropped them.
- *  - An instruction with an operand in memory touches the memory before it changes a register, so that
- *    it can be begun anew after a page fault.
- *  - With CR0.NE = 0 an unmasked exception asserts FERR# at the next waiting instruction, which then
- *    stands still until the interrupt is taken, or goes on while IGNNE# is asserted.
+ *  - fpu.h tells where the registers are.  vmm_fpu_sync is called before every exit to the host,
+ *    which then finds a clean unit; a loop of guest code between exits costs one FXRSTOR and one
+ *    FXSAVE.
+ *  - The pointers (FIP, FCS, FDP, FDS, FOP) are the guest's and are kept here, never the host's.
+ *    As on the P6 they are noted by every instruction that is not a control instruction.  FCS and
+ *    FDS are real, though newer processors dropped them.
+ *  - An instruction with an operand in memory touches the memory before it changes a register, so
+ *    that it can be begun anew after a page fault.
+ *  - With CR0.NE = 0 an unmasked exception asserts FERR# at the next waiting instruction, which
+ *    then stands still until the interrupt is taken, or goes on while IGNNE# is asserted.
  *
  * FXSAVE and FXRSTOR move XMM registers only if CR4.OSFXSR is set, MXCSR always.
  */
@@ -193,7 +195,7 @@ load_operand (VmmVcpu *c, const VmmInsn *i, unsigned size)
 }
 
 /* An unmasked exception that suppresses a store comes before whatever that store would fault with.
-   Where both are possible the instruction is tried first; returns whether that was the end of it. */
+   Where both are possible the instruction is tried first; returns whether that ended it. */
 static bool
 store_suppressed (VmmVcpu *c, const VmmInsn *i, uint32_t ea)
 {
@@ -415,7 +417,8 @@ store_environment (VmmVcpu *c, bool o16, uint8_t *to)
   uint32_t fip = fx_get32 (fx, FX_FIP), fdp = fx_get32 (fx, FX_FDP);
   uint32_t fcs = fx_get16 (fx, FX_FCS), fds = fx_get16 (fx, FX_FDS);
   uint32_t fop = fx_get16 (fx, FX_FOP);
-  uint32_t w[7] = { fx_get16 (fx, FX_FCW), fx_get16 (fx, FX_FSW), full_tags (fx), fip, fcs, fdp, fds };
+  uint32_t w[7]
+      = { fx_get16 (fx, FX_FCW), fx_get16 (fx, FX_FSW), full_tags (fx), fip, fcs, fdp, fds };
   if (real_format (c))
     {
       fip += fcs << 4;

@@ -3,9 +3,9 @@
  * What fpu.c, mmx.c and sse.c share: the image, the host's stubs, operands in memory.
  *
  * The guest's x87 and MMX registers live in one of two places.  While c->fpu.live they are in the
- * host's own registers, and c->fpu.fip, fdp, fcs, fds and fop hold the guest's pointers; else all of
- * it is in c->fpu.fx.  XMM and MXCSR are always in c->fpu.fx.  State with a pending unmasked exception
- * is never left live, so that the host's own #MF cannot strike:
+ * host's own registers, and c->fpu.fip, fdp, fcs, fds and fop hold the guest's pointers; else all
+ * of it is in c->fpu.fx.  XMM and MXCSR are always in c->fpu.fx.  State with a pending unmasked
+ * exception is never left live, so that the host's own #MF cannot strike:
  *
  *   fpu_check (c);           #NM, #MF
  *   ... read the operand or probe the place of the result (may fault, may exit, may sync) ...
@@ -66,8 +66,8 @@ void vmm_host_fx_store (void *fx);
 
 /* c->fpu.fx into the host's registers. */
 void vmm_fpu_load (VmmVcpu *c);
-/* A waiting instruction met a pending exception: raises #MF, or asserts FERR# and lets the instruction
-   wait for the interrupt, or returns if IGNNE# says to go on. */
+/* A waiting instruction met a pending exception: raises #MF, or asserts FERR# and lets the
+   instruction wait for the interrupt, or returns if IGNNE# says to go on. */
 void vmm_fpu_error (VmmVcpu *c);
 /* After an instruction with unmasked exceptions: brings the image up to date if one is pending;
    returns those that this instruction raised. */
@@ -195,7 +195,8 @@ fpu_linear_ok (const VmmVcpu *c, VmmSegId s, uint32_t offset, unsigned size, uns
 {
   const VmmSegment *seg = &c->seg[s];
   uint32_t last = offset + size - 1;
-  return offset >= seg->low && last <= seg->high && last >= offset && (seg->can & can) && !vmm_ac_on (c);
+  return offset >= seg->low && last <= seg->high && last >= offset && (seg->can & can)
+         && !vmm_ac_on (c);
 }
 
 static inline void

@@ -1,15 +1,16 @@
 ; SPDX-License-Identifier: LGPL-2.1-or-later
 ;
-; The x87, MMX and SSE instructions of the host, each in a stub of its own, for fpu.c, mmx.c and sse.c.
+; The x87, MMX and SSE instructions of the host, each in a stub of its own, for fpu.c, mmx.c and
+; sse.c.
 ;
 ; Register contract: a stub is a System V function.  rdi, rsi and rdx are its arguments, rax what it
 ; returns, xmm0 is scratch; nothing else is touched but what the instruction itself touches.
-;   - x87 and MMX stubs work on the guest's registers, which are in the host's while c->fpu.live; they
-;     never leave an unmasked exception to be found by another stub (fpu.h looks at FSW.ES).
+;   - x87 and MMX stubs work on the guest's registers, which are in the host's while c->fpu.live;
+;     they never leave an unmasked exception to be found by another stub (fpu.h looks at FSW.ES).
 ;   - SSE stubs load MXCSR from [rdx] and store it back there; the caller restores the host's.
 ;
-; Tables are indexed by encoding and have a fixed stride; encodings that no processor has are present
-; in them, and are never called (the handler tables in C say which exist).
+; Tables are indexed by encoding and have a fixed stride; encodings that no processor has are
+; present in them, and are never called (the handler tables in C say which exist).
 
 bits 64
 default rel
@@ -66,8 +67,8 @@ table vmm_host_fcmov
   %assign op op + 1
 %endrep
 
-; ---- FUCOMI, FCOMI (DB), FUCOMIP, FCOMIP (DF): ah = SF ZF AF PF CF, al = OF; [(opcode == DF) * 16 +
-; (modrm - E8)], stride 8
+; ---- FUCOMI, FCOMI (DB), FUCOMIP, FCOMIP (DF): ah = SF ZF AF PF CF, al = OF; [(opcode == DF) * 16
+; + (modrm - E8)], stride 8
 table vmm_host_fcomi
 %assign op 0xdb
 %rep 2
@@ -83,8 +84,8 @@ table vmm_host_fcomi
   %assign op op + 4
 %endrep
 
-; ---- MMX: 0F 60 .. 0F FF, [(opcode - 60) * 72 + n], stride 4; n: 0-63 registers (modrm & 63), 64-71
-; reg with memory at rdi
+; ---- MMX: 0F 60 .. 0F FF, [(opcode - 60) * 72 + n], stride 4; n: 0-63 registers (modrm & 63),
+; 64-71 reg with memory at rdi
 %macro mmx_stub 2
     align 4, nop
   %if (%1 >= 0x70 && %1 <= 0x73) || (%1 >= 0x78 && %1 <= 0x7d) || (%1 >= 0x80 && %1 <= 0xd0)
@@ -112,8 +113,8 @@ table vmm_host_mmx
   %assign op op + 1
 %endrep
 
-; ---- SSE, two operands: [rdi] = [rdi] op [rsi] under MXCSR [rdx]; 0F 50 .. 0F 5F, [(opcode - 50) * 2 +
-; scalar], stride 32
+; ---- SSE, two operands: [rdi] = [rdi] op [rsi] under MXCSR [rdx]; 0F 50 .. 0F 5F, [(opcode - 50) *
+; 2 + scalar], stride 32
 %macro sse_binary 1+
     align 32, nop
     ldmxcsr [rdx]
@@ -146,8 +147,8 @@ table vmm_host_convert
   sse_binary cvtpi2ps xmm0, [rsi]
   sse_binary cvtsi2ss xmm0, dword [rsi]
 
-; Conversions to integers: rax = result of [rsi], 16 bytes readable.  Pairs are made by CVTPS2DQ, which
-; does the same and leaves the MMX registers alone.  [pair * 2 + truncating], stride 32
+; Conversions to integers: rax = result of [rsi], 16 bytes readable.  Pairs are made by CVTPS2DQ,
+; which does the same and leaves the MMX registers alone.  [pair * 2 + truncating], stride 32
 %macro sse_integer 2+
     align 32, nop
     ldmxcsr [rdx]

@@ -3,8 +3,8 @@
  * MMX, and the instructions on MMX registers that came with SSE.
  *
  * After Intel's Software Developer's Manual, volume 1 chapter 9.  They run on the host's own MMX
- * registers, which are the guest's x87 registers (fpu.h), so TOP, tags and exponents come out as they
- * should.  #UD with CR0.EM, #NM with CR0.TS, #MF with a pending x87 exception.  Forms with the
+ * registers, which are the guest's x87 registers (fpu.h), so TOP, tags and exponents come out as
+ * they should.  #UD with CR0.EM, #NM with CR0.TS, #MF with a pending x87 exception.  Forms with the
  * prefixes 66, F2 or F3 came with SSE2: #UD.
  */
 #include "fpu.h"

@@ -3,10 +3,10 @@
  * SSE of the Pentium III, and the way to MMX and the FXSAVE group.
  *
  * After Intel's Software Developer's Manual, volume 1 chapters 10 and 11.  XMM registers are in
- * c->fpu.fx; arithmetic is done by the host's instruction on copies of the operands, under the guest's
- * MXCSR with all exceptions masked.  What it raised is looked at before the result is committed: an
- * unmasked exception becomes #XM (#UD without CR4.OSXMMEXCPT) with the flags that the processor would
- * have set, and nothing else changed.
+ * c->fpu.fx; arithmetic is done by the host's instruction on copies of the operands, under the
+ * guest's MXCSR with all exceptions masked.  What it raised is looked at before the result is
+ * committed: an unmasked exception becomes #XM (#UD without CR4.OSXMMEXCPT) with the flags that the
+ * processor would have set, and nothing else changed.
  *
  *  - There is no denormals-are-zeros (MXCSR bit 6 is reserved), but flush-to-zero.
  *  - RCP and RSQRT are approximations; their bits are those of the host's maker.
@@ -104,8 +104,8 @@ restore_mxcsr (uint32_t used)
     }
 }
 
-/* Notes the flags that an instruction raised while all were masked; raises what is unmasked.  Where an
-   exception found before computing is unmasked there is no computation, and none of its flags. */
+/* Notes the flags that an instruction raised while all were masked; raises what is unmasked.  Where
+   an exception found before computing is unmasked there is no computation, and none of its flags. */
 static inline void
 take_flags (VmmVcpu *c, uint32_t raised)
 {
@@ -131,8 +131,8 @@ range_unmasked (VmmVcpu *c)
   return (fx_get32 (c->fpu.fx, FX_MXCSR) & both) != both;
 }
 
-/* Is a op b not a number of 24 bits, whatever its exponent?  In double precision nothing overflows; what
-   is inexact there, or has more bits, is inexact. */
+/* Is a op b not a number of 24 bits, whatever its exponent?  In double precision nothing overflows;
+   what is inexact there, or has more bits, is inexact. */
 static bool
 inexact (unsigned opcode, float x, float y)
 {
@@ -142,24 +142,32 @@ inexact (unsigned opcode, float x, float y)
   switch (opcode)
     {
     case 0x58:
-      __asm__ volatile ("ldmxcsr %2\n\taddsd %3, %0\n\tstmxcsr %1" : "+x"(a), "=m"(csr) : "m"(usual), "x"(b));
+      __asm__ volatile("ldmxcsr %2\n\taddsd %3, %0\n\tstmxcsr %1"
+                       : "+x"(a), "=m"(csr)
+                       : "m"(usual), "x"(b));
       break;
     case 0x59:
-      __asm__ volatile ("ldmxcsr %2\n\tmulsd %3, %0\n\tstmxcsr %1" : "+x"(a), "=m"(csr) : "m"(usual), "x"(b));
+      __asm__ volatile("ldmxcsr %2\n\tmulsd %3, %0\n\tstmxcsr %1"
+                       : "+x"(a), "=m"(csr)
+                       : "m"(usual), "x"(b));
       break;
     case 0x5c:
-      __asm__ volatile ("ldmxcsr %2\n\tsubsd %3, %0\n\tstmxcsr %1" : "+x"(a), "=m"(csr) : "m"(usual), "x"(b));
+      __asm__ volatile("ldmxcsr %2\n\tsubsd %3, %0\n\tstmxcsr %1"
+                       : "+x"(a), "=m"(csr)
+                       : "m"(usual), "x"(b));
       break;
     default:
-      __asm__ volatile ("ldmxcsr %2\n\tdivsd %3, %0\n\tstmxcsr %1" : "+x"(a), "=m"(csr) : "m"(usual), "x"(b));
+      __asm__ volatile("ldmxcsr %2\n\tdivsd %3, %0\n\tstmxcsr %1"
+                       : "+x"(a), "=m"(csr)
+                       : "m"(usual), "x"(b));
     }
   memcpy (&bits, &a, sizeof bits);
   return (csr & FSW_PE) || (bits & 0x1fffffff);
 }
 
 /* With overflow or underflow unmasked the flags are not those of the masked instruction: every tiny
-   result underflows, be it exact or not (flushing to zero tells which are tiny); and a result out of
-   range is inexact only if its 24 bits are.  One element at a time. */
+   result underflows, be it exact or not (flushing to zero tells which are tiny); and a result out
+   of range is inexact only if its 24 bits are.  One element at a time. */
 static uint32_t
 range_flags (VmmVcpu *c, unsigned opcode, Xmm first, Xmm second)
 {
@@ -376,7 +384,8 @@ movss_store (VmmVcpu *c, const VmmInsn *i)
 {
   sse_check (c);
   if (i->flags & VMM_INSN_MEM)
-    store (c, fpu_linear (c, i->segment, vmm_ea (c, i), 4, 4, VMM_CAN_WRITE), fx_xmm (c, i->reg), 4);
+    store (c, fpu_linear (c, i->segment, vmm_ea (c, i), 4, 4, VMM_CAN_WRITE), fx_xmm (c, i->reg),
+           4);
   else
     memmove (fx_xmm (c, i->rm), fx_xmm (c, i->reg), 4);
 }

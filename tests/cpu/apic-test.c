@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The local APIC, register by register, from Intel's manual (volume 3, P6 family).  TAP on stdout. */
+/* The local APIC, register by register, from Intel's manual (volume 3, P6 family).  TAP. */
 #include "vcpu.h"
 
 #include <stdio.h>
@@ -85,7 +85,8 @@ static void
 registers (void)
 {
   vmm_vcpu_reset (cpu);
-  check (get (0x20) == 0 && get (0x30) == 0x00040011 && get (0xe0) == 0xffffffff && get (0xf0) == 0xff,
+  check (get (0x20) == 0 && get (0x30) == 0x00040011 && get (0xe0) == 0xffffffff
+             && get (0xf0) == 0xff,
          "ID, version, DFR and SVR after reset");
   bool masked = true;
   for (uint32_t lvt = 0x320; lvt <= 0x370; lvt += 0x10)
@@ -98,11 +99,13 @@ registers (void)
   put (0x320, 0xffffffff);
   put (0x350, 0xffffffff);
   put (0x370, 0xffffffff);
-  check (get (0x320) == 0x300ff && get (0x350) == 0x1a7ff && get (0x370) == 0x100ff, "writable bits of the LVT");
+  check (get (0x320) == 0x300ff && get (0x350) == 0x1a7ff && get (0x370) == 0x100ff,
+         "writable bits of the LVT");
   put (0x20, 0xffffffff);
   put (0xd0, 0xffffffff);
   put (0xe0, 0);
-  check (get (0x20) == 0x0f000000 && get (0xd0) == 0xff000000 && get (0xe0) == 0x0fffffff, "ID, LDR, DFR");
+  check (get (0x20) == 0x0f000000 && get (0xd0) == 0xff000000 && get (0xe0) == 0x0fffffff,
+         "ID, LDR, DFR");
   put (0x30, 0);
   check (get (0x30) == 0x00040011, "the version is read-only");
   put (0xf0, 0xff);
@@ -113,12 +116,15 @@ static void
 priorities (void)
 {
   fresh ();
-  check (!send (0x40, 0, 1, false, false) && send (0x40, 0, 0, false, false), "physical destination");
-  check (attention () && vmm_apic_pending (cpu) == 0x40 && get (0x220) == 1, "a request is pending");
+  check (!send (0x40, 0, 1, false, false) && send (0x40, 0, 0, false, false),
+         "physical destination");
+  check (attention () && vmm_apic_pending (cpu) == 0x40 && get (0x220) == 1,
+         "a request is pending");
   send (0x51, 0, 0, false, true);
   check (vmm_apic_pending (cpu) == 0x51, "the highest vector is first");
   vmm_apic_acknowledge (cpu, 0x51);
-  check (vmm_apic_pending (cpu) == -1 && get (0xa0) == 0x50 && get (0x120) == 0x20000 && !attention (),
+  check (vmm_apic_pending (cpu) == -1 && get (0xa0) == 0x50 && get (0x120) == 0x20000
+             && !attention (),
          "what is in service holds back lower classes");
   send (0x5f, 0, 0, false, false);
   check (vmm_apic_pending (cpu) == -1, "and its own class");
@@ -140,7 +146,8 @@ destinations (void)
 {
   fresh ();
   put (0xd0, 0x05000000);
-  check (send (0x40, 0, 4, true, false) && !send (0x40, 0, 2, true, false), "flat logical destination");
+  check (send (0x40, 0, 4, true, false) && !send (0x40, 0, 2, true, false),
+         "flat logical destination");
   put (0xe0, 0x0fffffff);
   put (0xd0, 0x32000000);
   check (send (0x40, 0, 0x33, true, false) && !send (0x40, 0, 0x23, true, false)
@@ -161,7 +168,8 @@ destinations (void)
   put (0x370, 0x33);
   put (0x300, 0x44000 | 3);
   put (0x280, 0);
-  check (get (0x280) == 0x20 && (get (0x210) & 1 << 19), "illegal vectors are errors, the LVT tells");
+  check (get (0x280) == 0x20 && (get (0x210) & 1 << 19),
+         "illegal vectors are errors, the LVT tells");
   put (0x280, 0);
   check (get (0x280) == 0, "ESR is cleared by a second write");
 }
@@ -178,7 +186,8 @@ timer (void)
   check (get (0x390) == 750, "the count is live");
   host.now += 7500;
   vmm_vcpu_apic_timer (cpu);
-  check (vmm_apic_pending (cpu) == 0x40 && host.alarm == INT64_MAX && get (0x390) == 0, "one-shot: fires once");
+  check (vmm_apic_pending (cpu) == 0x40 && host.alarm == INT64_MAX && get (0x390) == 0,
+         "one-shot: fires once");
   vmm_apic_acknowledge (cpu, 0x40);
   put (0xb0, 0);
   put (0x320, 0x20041);
@@ -221,7 +230,8 @@ lint0 (void)
   check (!vmm_apic_passes_intr (cpu), "once");
   put (0x350, 0x55);
   vmm_apic_lint0 (cpu);
-  check (vmm_apic_pending (cpu) == 0x55 && !vmm_apic_passes_intr (cpu), "LINT0 as a fixed interrupt");
+  check (vmm_apic_pending (cpu) == 0x55 && !vmm_apic_passes_intr (cpu),
+         "LINT0 as a fixed interrupt");
 }
 
 static void
@@ -274,8 +284,13 @@ int
 main (void)
 {
   const char *error;
-  VmmVcpuConfig config = { .tsc_hz = 1000000000, .apic = true, .apic_bus_hz = 100000000,
-                           .read_tsc = read_tsc, .now = now, .set_timer = set_timer, .apic_eoi = eoi };
+  VmmVcpuConfig config = { .tsc_hz = 1000000000,
+                           .apic = true,
+                           .apic_bus_hz = 100000000,
+                           .read_tsc = read_tsc,
+                           .now = now,
+                           .set_timer = set_timer,
+                           .apic_eoi = eoi };
   vm = vmm_vm_new (1 << 20, &error);
   cpu = vm ? vmm_vcpu_new (vm, &config, &error) : NULL;
   if (!cpu)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the host's processor cannot show about x87, MMX and SSE: image formats of all modes with the
- * pointers that a Pentium III keeps, the rules of CR0 and CR4, FERR# and IGNNE#, operands in devices, a
- * clean x87 unit after each exit.  TAP on stdout.  After Intel's manual, volume 1, chapter 8, and volume
- * 3, section 2.5.
+ * pointers that a Pentium III keeps, the rules of CR0 and CR4, FERR# and IGNNE#, operands in
+ * devices, a clean x87 unit after each exit.  TAP on stdout.  After Intel's manual, volume 1,
+ * chapter 8, and volume 3, section 2.5.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,8 +159,8 @@ clean (void)
 
 static bool all_clean = true;
 
-/* Runs until something other than a device's access; the vector that stopped it, or 0xff for the HLT
-   of the program, 0x100 for none. */
+/* Runs until something other than a device's access; the vector that stopped it, or 0xff for the
+   HLT of the program, 0x100 for none. */
 static unsigned
 run (void)
 {
@@ -198,7 +198,8 @@ formats_protected (void)
   LOAD (protected);
   start (fresh_state (true, 0, CR4_OSFXSR));
   check (run () == 0xff, "protected mode: the program ends");
-  check (get32 (0x2100) == 0xffff037f && get32 (0x2104) == 0xffff3800 && get32 (0x2108) == 0xffff3fff,
+  check (get32 (0x2100) == 0xffff037f && get32 (0x2104) == 0xffff3800
+             && get32 (0x2108) == 0xffff3fff,
          "FNSTENV, 32 bits: control, status and tag words");
   check (get32 (0x210c) == 0x1002 && get32 (0x2110) == 0x01050008 && get32 (0x2114) == 0x2000
              && get32 (0x2118) == 0xffff0010,
@@ -230,7 +231,8 @@ formats_real (void)
   check (get32 (0x2140) == 0xffff037f && get32 (0x214c) == 0xffff1002 && get32 (0x2150) == 0x106
              && get32 (0x2154) == 0xffff2000 && get32 (0x2158) == 0,
          "FNSTENV, 32 bits, real");
-  check (get32 (0x2208) == 2 && get16 (0x220c) == 0x100 && get32 (0x2210) == 0 && get16 (0x2214) == 0x200,
+  check (get32 (0x2208) == 2 && get16 (0x220c) == 0x100 && get32 (0x2210) == 0
+             && get16 (0x2214) == 0x200,
          "FXSAVE, real: selectors");
   check (get32 (0x200c) == 0x3ff80000, "the number is still there at the end");
 }
@@ -292,7 +294,8 @@ rules (void)
       load (code, length + 1);
       start (fresh_state (true, all[n].cr0 | CR0_NE, all[n].cr4));
       unsigned vector = run ();
-      snprintf (text, sizeof text, "%s: %s", all[n].name, all[n].vector == 0xff ? "works" : "faults");
+      snprintf (text, sizeof text, "%s: %s", all[n].name,
+                all[n].vector == 0xff ? "works" : "faults");
       check (vector == all[n].vector, text);
     }
 }
@@ -367,7 +370,8 @@ errors (void)
   s->eflags |= 0x200;
   start (s);
   vmm_vcpu_set_intr (cpu, true);
-  check (run () == 0x2d && pushed_eip () == wait, "NE = 0: the interrupt comes at the waiting instruction");
+  check (run () == 0x2d && pushed_eip () == wait,
+         "NE = 0: the interrupt comes at the waiting instruction");
   vmm_vcpu_set_intr (cpu, false);
 
   LOAD (divide);
@@ -375,14 +379,17 @@ errors (void)
   start (fresh_state (true, 0, 0));
   check (run () == 0x100 && host.ferr, "NE = 0: it waits again");
   vmm_vcpu_set_ignne (cpu, true);
-  check (run () == 0xff && page2[0x14] == 1 && !host.ferr, "IGNNE#: it goes on; FNCLEX takes FERR# away");
+  check (run () == 0xff && page2[0x14] == 1 && !host.ferr,
+         "IGNNE#: it goes on; FNCLEX takes FERR# away");
 
   LOAD (ignored);
   set_unmasked ();
   start (fresh_state (true, 0, 0));
   vmm_vcpu_set_ignne (cpu, true);
-  check (run () == 0xff && get32 (0x2018) == 0x40000000, "IGNNE#: the unit works with an error pending");
-  check ((get16 (0x2012) & 0x8084) == 0x8084 && !host.ferr, "IGNNE#: the error stays; FNINIT clears it");
+  check (run () == 0xff && get32 (0x2018) == 0x40000000,
+         "IGNNE#: the unit works with an error pending");
+  check ((get16 (0x2012) & 0x8084) == 0x8084 && !host.ferr,
+         "IGNNE#: the error stays; FNINIT clears it");
   vmm_vcpu_set_ignne (cpu, false);
 }
 

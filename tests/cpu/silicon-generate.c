@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Makes the cases of the silicon test: sequences of the Pentium III's instructions, with operands that
- * mostly lie in the data pages, across their ends, and now and then where nothing is.
+ * Makes the cases of the silicon test: sequences of the Pentium III's instructions, with operands
+ * that mostly lie in the data pages, across their ends, and now and then where nothing is.
  *
- * Left out is what the two sides cannot agree on: system calls, far transfers to other code, selectors
- * of the host's GDT, RDTSC, CPUID, SGDT and its like (the host emulates them), and every encoding that
- * became an instruction after the Pentium III.  Branches go forward only, within the sequence.
+ * Left out is what the two sides cannot agree on: system calls, far transfers to other code,
+ * selectors of the host's GDT, RDTSC, CPUID, SGDT and its like (the host emulates them), and every
+ * encoding that became an instruction after the Pentium III.  Branches go forward only, within the
+ * sequence.
  */
 #include "silicon-generate.h"
 
@@ -400,7 +401,8 @@ by_opcode (Gen *g, Draft *d)
 static void
 string (Gen *g, Draft *d)
 {
-  static const uint8_t opcodes[] = { 0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf, 0xd7 };
+  static const uint8_t opcodes[]
+      = { 0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf, 0xd7 };
   unsigned opcode = PICK (g, opcodes);
   pick_o16 (g, d, 15);
   if (percent (g, 60) && opcode != 0xd7)
@@ -464,13 +466,21 @@ integer (Gen *g, Draft *d)
 
 /* ---- Branches, all forward ---- */
 
+static unsigned
+patch_size (unsigned kind)
+{
+  if (kind == PATCH_REL8)
+    return 1;
+  return kind == PATCH_REL16 || kind == PATCH_ABS16 ? 2 : 4;
+}
+
 static void
 patch (Gen *g, Draft *d, unsigned index, unsigned kind)
 {
   d->i.patch = (uint8_t) kind;
   d->i.at = d->i.length;
   d->i.target = (uint8_t) (index + 1 + below (g, g->count - index));
-  for (unsigned n = kind == PATCH_REL8 ? 1 : kind == PATCH_REL16 || kind == PATCH_ABS16 ? 2 : 4; n; n--)
+  for (unsigned n = patch_size (kind); n; n--)
     byte (&d->i, 0);
 }
 
@@ -493,7 +503,7 @@ other_branch (Gen *g, Draft *d, unsigned index)
   prefix (d, 0x66);
   if (form == 0)
     byte (&d->i, 0x0f);
-  byte (&d->i, form == 0 ? 0x80 + below (g, 16) : form == 1 ? 0x70 + below (g, 16) : form == 2 ? 0xe9 : 0xe8);
+  byte (&d->i, form > 1 ? 0xe6 + form : (form == 0 ? 0x80 : 0x70) + below (g, 16));
   patch (g, d, index, form == 1 ? PATCH_REL8 : g->k->code16 ? PATCH_REL32 : PATCH_REL16);
   forget (g, ESP_);
 }
@@ -579,7 +589,8 @@ flow (Gen *g, Draft *d, unsigned index)
     case 12: /* push flags; popf */
       byte (&d->i, 0x68);
       {
-        uint32_t flags = (uint32_t) next (&g->random) & (percent (g, 10) ? 0xffffbfffu : 0xfffbbeffu);
+        uint32_t flags
+            = (uint32_t) next (&g->random) & (percent (g, 10) ? 0xffffbfffu : 0xfffbbeffu);
         g->traps |= flags & 0x100;
         if (c16)
           word (&d->i, flags & 0xffff);
@@ -659,13 +670,32 @@ privileged (Gen *g, Draft *d)
   static const struct {
     uint8_t length, bytes[3];
   } all[] = {
-    { 1, { 0xf4 } },       { 1, { 0xfa } },       { 1, { 0xfb } },       { 1, { 0xec } },
-    { 1, { 0xed } },       { 1, { 0xee } },       { 1, { 0xef } },       { 1, { 0x6c } },
-    { 1, { 0x6d } },       { 1, { 0x6e } },       { 1, { 0x6f } },       { 2, { 0x0f, 0x06 } },
-    { 2, { 0x0f, 0x08 } }, { 2, { 0x0f, 0x09 } }, { 2, { 0x0f, 0x30 } }, { 2, { 0x0f, 0x32 } },
-    { 3, { 0x0f, 0x20, 0xc0 } }, { 3, { 0x0f, 0x22, 0xd8 } }, { 3, { 0x0f, 0x21, 0xf8 } },
-    { 3, { 0x0f, 0x23, 0xc1 } }, { 2, { 0x0f, 0x0b } },       { 1, { 0xcc } },
-    { 1, { 0xce } },       { 1, { 0xf1 } },       { 2, { 0x0f, 0xaa } }, { 3, { 0x0f, 0x01, 0xf0 } },
+    { 1, { 0xf4 } },
+    { 1, { 0xfa } },
+    { 1, { 0xfb } },
+    { 1, { 0xec } },
+    { 1, { 0xed } },
+    { 1, { 0xee } },
+    { 1, { 0xef } },
+    { 1, { 0x6c } },
+    { 1, { 0x6d } },
+    { 1, { 0x6e } },
+    { 1, { 0x6f } },
+    { 2, { 0x0f, 0x06 } },
+    { 2, { 0x0f, 0x08 } },
+    { 2, { 0x0f, 0x09 } },
+    { 2, { 0x0f, 0x30 } },
+    { 2, { 0x0f, 0x32 } },
+    { 3, { 0x0f, 0x20, 0xc0 } },
+    { 3, { 0x0f, 0x22, 0xd8 } },
+    { 3, { 0x0f, 0x21, 0xf8 } },
+    { 3, { 0x0f, 0x23, 0xc1 } },
+    { 2, { 0x0f, 0x0b } },
+    { 1, { 0xcc } },
+    { 1, { 0xce } },
+    { 1, { 0xf1 } },
+    { 2, { 0x0f, 0xaa } },
+    { 3, { 0x0f, 0x01, 0xf0 } },
     { 2, { 0x0f, 0x35 } },
   };
   unsigned n = below (g, sizeof all / sizeof all[0]);
@@ -686,7 +716,8 @@ far_pointer (Gen *g, Draft *d)
 {
   static const uint16_t selectors[] = { 0, SEL_FLAT, SEL_FLAT, SEL_CODE32, SEL_LDT (0), SEL_LDT (2),
                                         SEL_LDT (3), SEL_LDT (4), SEL_LDT (12), SEL_LDT (0) & ~3 };
-  static const uint8_t which[] = { SEG_DS, SEG_ES, SEG_SS, SEG_GS }, opcode[] = { 0xc5, 0xc4, 0xb2, 0xb5 };
+  static const uint8_t which[] = { SEG_DS, SEG_ES, SEG_SS, SEG_GS },
+                       opcode[] = { 0xc5, 0xc4, 0xb2, 0xb5 };
   unsigned n = below (g, 4), reg = pick_destination (g), at = DATA + 0x1000 + below (g, 0x1ff0);
   uint16_t value = PICK (g, selectors);
   bool o16 = percent (g, 15);
@@ -784,8 +815,9 @@ instruction (Gen *g, unsigned index)
 static void
 pick_segments (Gen *g, unsigned area)
 {
-  static const uint16_t gs[] = { SEL_LDT (LDT_DATA), SEL_LDT (LDT_ODD), SEL_LDT (LDT_RO), SEL_LDT (LDT_DOWN),
-                                 0, SEL_FLAT };
+  static const uint16_t gs[] = {
+    SEL_LDT (LDT_DATA), SEL_LDT (LDT_ODD), SEL_LDT (LDT_RO), SEL_LDT (LDT_DOWN), 0, SEL_FLAT
+  };
   Case *k = g->k;
   k->code16 = percent (g, 10);
   k->cs = k->code16 ? SEL_LDT (LDT_CODE16_0 + area) : SEL_CODE32;
@@ -815,7 +847,8 @@ pick_registers (Gen *g)
     if (percent (g, n == ESP ? 97 : 85))
       k->gpr[n] = pick_linear (g, 4, false) - segment_base (via[n]);
   if (percent (g, 80))
-    k->gpr[ESP] = (DATA + 0x1100 + below (g, 0x1e00) - segment_base (k->ss)) & (percent (g, 80) ? ~3u : ~0u);
+    k->gpr[ESP] = (DATA + 0x1100 + below (g, 0x1e00) - segment_base (k->ss))
+                  & (percent (g, 80) ? ~3u : ~0u);
   if (percent (g, 60))
     k->gpr[ECX] = below (g, 40);
   /* IRET to a 16-bit stack keeps the high half of the inner ESP. */
@@ -864,7 +897,8 @@ make_case (Gen *g, unsigned slot, unsigned area)
 void
 silicon_generate (Batch *batch, const Options *options, uint64_t number, unsigned area)
 {
-  Gen g = { .random = options->seed * 0x2545f4914f6cdd1dull + number * 0xd1342543de82ef95ull, .options = options };
+  Gen g = { .random = options->seed * 0x2545f4914f6cdd1dull + number * 0xd1342543de82ef95ull,
+            .options = options };
   fill_memory (&g, batch->memory, sizeof batch->memory);
   fill_memory (&g, batch->image, sizeof batch->image);
   random_fx (&g, batch->image);
@@ -886,7 +920,7 @@ put_target (const Case *k, unsigned n, unsigned count, unsigned area, uint8_t *o
   uint32_t absolute = to + k->start + (k->code16 ? 0 : CODE (area));
   bool is_relative = i->patch == PATCH_REL8 || i->patch == PATCH_REL16 || i->patch == PATCH_REL32;
   uint32_t v = is_relative ? relative : absolute;
-  unsigned size = i->patch == PATCH_REL8 ? 1 : i->patch == PATCH_REL16 || i->patch == PATCH_ABS16 ? 2 : 4;
+  unsigned size = patch_size (i->patch);
   memcpy (out + k->offset[n] + i->at, &v, size);
 }
 

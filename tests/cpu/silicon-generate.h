@@ -58,8 +58,10 @@ percent (Gen *g, uint32_t n)
 static inline uint32_t
 random32 (Gen *g)
 {
-  static const uint32_t edges[] = { 0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000,
-                                    0x7fffffff, 0x80000000, 0xffffffff, 0xfffffffe, 31, 32, 16, 9, 10 };
+  static const uint32_t edges[]
+      = { 0,          1,      2,      0x7f,    0x80,       0xff,       0x100,
+          0x7fff,     0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xffffffff,
+          0xfffffffe, 31,     32,     16,      9,          10 };
   uint32_t v = (uint32_t) next (&g->random);
   switch (below (g, 8))
     {

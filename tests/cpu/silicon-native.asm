@@ -4,7 +4,8 @@
 ;
 ; The state is in silicon_context, whose layout is the structure Context of silicon-native.c.  A
 ; sequence ends with a far jump to the page RETURN (silicon.h) below 4 GiB, where silicon_return was
-; copied to, with the address of the context in two places; a signal handler ends with silicon_abandon.
+; copied to, with the address of the context in two places; a signal handler ends with
+; silicon_abandon.
 ;
 ;   silicon_enter     a System V function; returns when the sequence is over
 ;   silicon_return    entered with the sequence's registers in 64-bit mode; stores them

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The host's side of the silicon test: a child process that runs the sequences in compatibility mode.
+ * The host's side of the silicon test: a child process that runs the sequences in compatibility
+ * mode.
  *
  * The child may read, write, return from signals and exit (seccomp); a sequence that finds a way to
- * another system call ends it.  A sequence that faults ends in a signal handler, which takes the state
- * from the signal frame; one that comes to its end returns by a far jump (silicon-native.asm).
+ * another system call ends it.  A sequence that faults ends in a signal handler, which takes the
+ * state from the signal frame; one that comes to its end returns by a far jump
+ * (silicon-native.asm).
  */
 #include "silicon.h"
 
@@ -65,7 +67,8 @@ silicon_on_signal (int number, siginfo_t *info, void *ucontext)
 {
   const mcontext_t *m = &((const ucontext_t *) ucontext)->uc_mcontext;
   const greg_t *g = m->gregs;
-  static const int order[8] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI };
+  static const int order[8]
+      = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI };
   for (int n = 0; n < 8; n++)
     context->gpr[n] = (uint32_t) g[order[n]];
   context->eflags = (uint64_t) g[REG_EFL];
@@ -129,7 +132,7 @@ run_case (Batch *batch, Case *k, Result *r, unsigned area, uint8_t *const pages[
   r->vector = VECTOR_END;
   r->eip = k->start + k->offset[k->count] + (k->code16 ? 0 : CODE (area));
   r->error = r->cr2 = 0;
-  /* A single-step trap behind the last instruction strikes on the way back: that is no difference. */
+  /* A single-step trap behind the last instruction strikes on the way back: no difference. */
   if (c->signalled && !(c->cs == 0x33 && c->vector == 1))
     {
       r->vector = c->vector;

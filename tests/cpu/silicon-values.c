@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Values for the silicon test: floating-point numbers of every class, states of the x87 and SSE units,
- * contents of memory.
+ * Values for the silicon test: floating-point numbers of every class, states of the x87 and SSE
+ * units, contents of memory.
  */
 #include "silicon-generate.h"
 
@@ -95,7 +95,8 @@ random_extended (Gen *g, uint8_t to[10])
       exponent = sign | (uint16_t) (0x3ffe + below (g, 10));
       break;
     case 8:
-      exponent = sign | (uint16_t) (0x3fff - 16383 + 64 + below (g, 64)); /* about the smallest double */
+      exponent
+          = sign | (uint16_t) (0x3fff - 16383 + 64 + below (g, 64)); /* about the smallest double */
       break;
     case 9:
       exponent = sign | (uint16_t) (0x3fff + 1000 + below (g, 48)); /* about the greatest */
@@ -110,7 +111,8 @@ random_extended (Gen *g, uint8_t to[10])
 void
 random_fx (Gen *g, uint8_t fx[512])
 {
-  static const uint16_t controls[] = { 0x37f, 0x37f, 0x27f, 0x7f, 0x77f, 0xb7f, 0xf7f, 0x67f, 0x1e7f };
+  static const uint16_t controls[]
+      = { 0x37f, 0x37f, 0x27f, 0x7f, 0x77f, 0xb7f, 0xf7f, 0x67f, 0x1e7f };
   uint16_t fcw = PICK (g, controls), fsw = (uint16_t) next (&g->random);
   uint8_t ftw = percent (g, 60) ? (uint8_t) next (&g->random) : percent (g, 70) ? 0xff : 0;
   uint32_t mxcsr = 0x1f80 | (next (&g->random) & 0x603f);

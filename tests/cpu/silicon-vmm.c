@@ -87,7 +87,8 @@ make_pages (void)
 {
   for (unsigned n = 0; n < DATA_PAGES; n++)
     if (n != 0 && n != 3 && n != 7)
-      map (DATA + n * 4096, PAGE_DATA + DATA_PAGES - n, 2, true, memchr (rw_pages, (int) n, RW_PAGES));
+      map (DATA + n * 4096, PAGE_DATA + DATA_PAGES - n, 2, true,
+           memchr (rw_pages, (int) n, RW_PAGES));
   map (IMAGE, PAGE_IMAGE, 3, true, true);
   map (RETURN, PAGE_RETURN, 4, true, false);
   for (unsigned n = 0; n < K_PAGES; n++)
@@ -110,7 +111,8 @@ make_tables (void)
   descriptor (tables + 0x10, 0, 0xfffff, 0x93, 0xc);
   descriptor (tables + 0x20, 0, 0xfffff, 0xfb, 0xc);
   descriptor (tables + 0x28, 0, 0xfffff, 0xf3, 0xc);
-  descriptor (tables + 0x30, 0, 0xfffff, 0x7b, 0xc); /* SEL_RETURN: not present, that ends sequences */
+  descriptor (tables + 0x30, 0, 0xfffff, 0x7b,
+              0xc); /* SEL_RETURN: not present, that ends sequences */
   descriptor (tables + 0x38, K_TABLES + 0x100, LDT_COUNT * 8 - 1, 0x82, 0);
   descriptor (tables + 0x40, K_TABLES + 0x200, 0x67, 0x8b, 0);
   for (unsigned n = 0; n < LDT_COUNT; n++)

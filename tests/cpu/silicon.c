@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The silicon test: random sequences of Pentium III instructions on the processor of the host and on
- * ours, compared after each.  README.md tells how it works and which differences are explained.
+ * The silicon test: random sequences of Pentium III instructions on the processor of the host and
+ * on ours, compared after each.  README.md tells how it works and which differences are explained.
  *
  *   silicon [--seconds N | --instructions N] [--seed S] [--first BATCH] [--kinds LIST] [--length N]
  *           [--keep N]
  *
  * Without options it stops after 20 million instructions or 25 seconds, whatever comes first.
  *
- * A difference prints the sequence, what was and what should have been, and the options that repeat it.
- * Exit status 77 if the host lacks compatibility mode.
+ * A difference prints the sequence, what was and what should have been, and the options that repeat
+ * it. Exit status 77 if the host lacks compatibility mode.
  */
 #include "silicon.h"
 
@@ -104,8 +104,8 @@ memory_take (Result *r, uint8_t *const pages[RW_PAGES], const uint8_t *memory)
 
 /* ---- Comparison ---- */
 
-/* What the host's image has that a Pentium III's has not, or the other way round: FOP is noted by each
-   instruction, FDP too, and FCS and FDS are real. */
+/* What the host's image has that a Pentium III's has not, or the other way round: FOP is noted by
+   each instruction, FDP too, and FCS and FDS are real. */
 static void
 mask_image (const Case *k, uint8_t *image)
 {
@@ -113,7 +113,9 @@ mask_image (const Case *k, uint8_t *image)
   static const uint8_t env32[][2] = { { 16, 12 } }, env16[][2] = { { 8, 6 } };
   for (unsigned n = 0; n < k->images; n++)
     {
-      const uint8_t(*m)[2] = k->image[n].kind == IMAGE_FX ? fx : k->image[n].kind == IMAGE_ENV32 ? env32 : env16;
+      const uint8_t (*m)[2] = k->image[n].kind == IMAGE_FX      ? fx
+                              : k->image[n].kind == IMAGE_ENV32 ? env32
+                                                                : env16;
       unsigned count = k->image[n].kind == IMAGE_FX ? 4 : 1;
       uint32_t at = k->image[n].address - IMAGE_START;
       for (unsigned f = 0; f < count && k->image[n].address; f++)
@@ -136,7 +138,8 @@ mask_fx (uint8_t *fx)
 static unsigned
 faulting_opcode (const Case *k, const Result *r, unsigned area)
 {
-  static const uint8_t prefixes[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3 };
+  static const uint8_t prefixes[]
+      = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3 };
   const uint8_t *code = run.code[area];
   uint32_t at = r->eip - (k->code16 ? 0 : CODE (area));
   while (at < CODE_SIZE - 2 && memchr (prefixes, code[at], sizeof prefixes))
@@ -173,7 +176,7 @@ explain_fault (const Case *k, Result *native, Result *ours, unsigned area)
     case 0x61:
       memcpy (native->gpr, ours->gpr, sizeof native->gpr);
       break;
-    case 0xd9: /* blocks of x87 state: which byte of the page is first missed is up to the processor */
+    case 0xd9: /* blocks of x87 state: which byte of the page is missed first is open */
     case 0xdd:
     case 0x0fae:
       native->cr2 &= ~0xfffu;
@@ -286,7 +289,8 @@ print_fx (const char *what, const uint8_t *a, const uint8_t *b)
   static const struct {
     const char *name;
     uint8_t at, size;
-  } fields[] = { { "FCW", 0, 2 }, { "FSW", 2, 2 }, { "FTW", 4, 1 }, { "FIP", 8, 4 }, { "MXCSR", 24, 4 } };
+  } fields[]
+      = { { "FCW", 0, 2 }, { "FSW", 2, 2 }, { "FTW", 4, 1 }, { "FIP", 8, 4 }, { "MXCSR", 24, 4 } };
   char name[16];
   printf ("%s", what);
   for (unsigned n = 0; n < sizeof fields / sizeof fields[0]; n++)
@@ -305,8 +309,8 @@ print_result (const char *who, const Result *r)
   printf ("%s:", who);
   for (unsigned n = 0; n < 8; n++)
     printf (" %s %08x", names[n], r->gpr[n]);
-  printf ("\n       eip %04x:%08x eflags %08x ds %04x es %04x ss %04x gs %04x, ", r->cs, r->eip, r->eflags,
-          r->ds, r->es, r->ss, r->gs);
+  printf ("\n       eip %04x:%08x eflags %08x ds %04x es %04x ss %04x gs %04x, ", r->cs, r->eip,
+          r->eflags, r->ds, r->es, r->ss, r->gs);
   if (r->vector == VECTOR_END)
     printf ("at the end");
   else
@@ -341,8 +345,8 @@ print_memory (const Case *k, const Result *a, const Result *b)
 }
 
 static void
-report (Case *k, uint64_t batch, unsigned slot, unsigned area, const char *what, const Result *native,
-        const Result *ours)
+report (Case *k, uint64_t batch, unsigned slot, unsigned area, const char *what,
+        const Result *native, const Result *ours)
 {
   Result start = { .eip = k->start, .eflags = k->eflags, .cs = k->cs, .ds = k->ds, .es = k->es,
                    .ss = k->ss, .gs = k->gs, .vector = VECTOR_END };
@@ -355,8 +359,8 @@ report (Case *k, uint64_t batch, unsigned slot, unsigned area, const char *what,
   print_result ("ours ", ours);
   uint8_t none[512];
   memcpy (none, k->fx, 512);
-  printf ("  FCW %02x%02x FSW %02x%02x FTW %02x MXCSR %02x%02x\n", k->fx[1], k->fx[0], k->fx[3], k->fx[2],
-          k->fx[4], k->fx[25], k->fx[24]);
+  printf ("  FCW %02x%02x FSW %02x%02x FTW %02x MXCSR %02x%02x\n", k->fx[1], k->fx[0], k->fx[3],
+          k->fx[2], k->fx[4], k->fx[25], k->fx[24]);
   print_fx ("", native->fx, ours->fx);
   print_memory (k, native, ours);
   fflush (stdout);
@@ -500,11 +504,13 @@ run_all (void)
       if (now () - said > 60)
         {
           said = now ();
-          fprintf (stderr, "%.0f s: %llu instructions\n", said - start, (unsigned long long) run.instructions);
+          fprintf (stderr, "%.0f s: %llu instructions\n", said - start,
+                   (unsigned long long) run.instructions);
         }
     }
   double seconds = now () - start;
-  printf ("%llu instructions in %llu cases, %llu ended by faults, %llu differences; %.1f s, %.0f cases/s\n",
+  printf ("%llu instructions in %llu cases, %llu ended by faults, %llu differences; %.1f s, %.0f "
+          "cases/s\n",
           (unsigned long long) run.instructions, (unsigned long long) run.cases,
           (unsigned long long) run.faults, (unsigned long long) run.differences, seconds,
           (double) run.cases / seconds);
@@ -560,8 +566,9 @@ parse (int argc, char **argv)
         settings.keep = (unsigned) strtoul (optarg, NULL, 0);
         break;
       default:
-        fprintf (stderr, "usage: silicon [--seconds N | --instructions N] [--seed S] [--first BATCH]\n"
-                         "  [--kinds integer,x87,mmx,sse,flow,system] [--length N] [--keep N]\n");
+        fprintf (stderr,
+                 "usage: silicon [--seconds N | --instructions N] [--seed S] [--first BATCH]\n"
+                 "  [--kinds integer,x87,mmx,sse,flow,system] [--length N] [--keep N]\n");
         exit (64);
       }
 }
@@ -572,7 +579,8 @@ main (int argc, char **argv)
   parse (argc, argv);
   for (unsigned n = 0; n < 2; n++)
     {
-      run.batch[n] = mmap (NULL, sizeof (Batch), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+      run.batch[n]
+          = mmap (NULL, sizeof (Batch), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
       if (run.batch[n] == MAP_FAILED)
         return 1;
     }

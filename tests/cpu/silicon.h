@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The silicon test: random sequences of Pentium III instructions on the processor of the host and on
- * ours.  See README.md; the parts are
+ * The silicon test: random sequences of Pentium III instructions on the processor of the host and
+ * on ours.  See README.md; the parts are
  *
  *   silicon.c            options, comparison, report
  *   silicon-generate.c   makes the cases
@@ -16,11 +16,11 @@
 
 /* ---- Linear addresses, the same on both sides; far apart, shifted by a bit too ---- */
 
-#define CODE(area) (0x5a4b0000u + (area) * 0x01000000u) /* two areas: one is run while one is made */
+#define CODE(area) (0x5a4b0000u + (area) *0x01000000u) /* two areas: one is run while one is made */
 #define CODE_SIZE 0x10000u
 #define SLOT_SIZE 256u
-/* Slot n lies across a multiple of 256, so that some lie across the ends of pages; the last is cut off
-   by the end of the area. */
+/* Slot n lies across a multiple of 256, so that some lie across the ends of pages; the last is cut
+   off by the end of the area. */
 #define SLOT(n) ((n) * SLOT_SIZE + SLOT_SIZE / 2)
 #define RETURN 0x61d35000u /* a page with the way back */
 /* Eight pages: 0 missing, 1 and 2 writable, 3 missing, 4 read-only, 5 writable, 6 read-only,
@@ -122,13 +122,13 @@ typedef struct {
 } Options;
 /* Batch `number` of the run. */
 void silicon_generate (Batch *batch, const Options *options, uint64_t number, unsigned area);
-/* Writes the first `count` instructions and the end, a far jump to the way back, into a copy of the code
-   area (CODE_SIZE bytes); the rest of the slot is filled. */
+/* Writes the first `count` instructions and the end, a far jump to the way back, into a copy of the
+   code area (CODE_SIZE bytes); the rest of the slot is filled. */
 void silicon_emit (Case *k, unsigned slot, unsigned count, unsigned area, uint8_t *code);
 
 /* ---- memory, shared by both sides (silicon.c) ---- */
 
-/* The child knows more than the sanitizers do: a stack that is left by a signal handler, low memory. */
+/* The child knows more than the sanitizers do: a stack that a signal handler leaves, low memory. */
 #define PLAIN __attribute__ ((no_sanitize ("address", "undefined")))
 
 static inline PLAIN void

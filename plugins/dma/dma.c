@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Two cascaded 8237A DMA controllers and the page registers of the PIIX4, after Intel's 8237A data sheet
- * (231466) and the 82371AB data sheet (290562).
+ * Two cascaded 8237A DMA controllers and the page registers of the PIIX4, after Intel's 8237A data
+ * sheet (231466) and the 82371AB data sheet (290562).
  *
- *   00-07     address and count of channels 0-3      C0-CE  the same of channels 4-7, every second port
+ *   00-07     address and count of channels 0-3      C0-CE  the same of 4-7, every second port
  *   08 (D0)   R status, W command                    09 (D2)  W request
  *   0A (D4)   W single mask                          0B (D6)  W mode
  *   0C (D8)   W clear flip-flop                      0D (DA)  R temporary, W master clear
  *   0E (DC)   W clear all masks                      0F (DE)  R/W all masks
- *   80-8F     page registers: 87 83 81 82 channels 0-3, 8B 89 8A channels 5-7, 8F refresh; rest scratch
+ *   80-8F     page registers: 87 83 81 82 channels 0-3, 8B 89 8A channels 5-7; rest scratch
  *
- * Channels 0-3 move bytes within a 64 KiB page, 5-7 words within 128 KiB.  They reach the bus through
- * channel 4, which must be unmasked and in cascade mode.  How many bytes go at once is the requester's
- * choice; the transfer mode (demand, single, block) makes no difference in time here.
+ * Channels 0-3 move bytes within a 64 KiB page, 5-7 words within 128 KiB.  They reach the bus
+ * through channel 4, which must be unmasked and in cascade mode.  How many bytes go at once is the
+ * requester's choice; the transfer mode (demand, single, block) makes no difference in time here.
  *
- * Departures: no memory-to-memory transfers, no address hold, fixed polarity of DREQ and DACK, fixed
- * priority; transfers take no time.  The PIIX4 has none of this either, but for the rotating priority.
+ * Departures: no memory-to-memory transfers, no address hold, fixed polarity of DREQ and DACK,
+ * fixed priority; transfers take no time.  The PIIX4 has none of this either, but for the rotating
+ * priority.
  */
 #include <tenon/tenon.h>
 
@@ -39,7 +40,7 @@ enum {
   MODE_KEPT = 0xfc,
 };
 
-/* Bytes moved before the rest waits for the next event: keeps one request from holding up the machine. */
+/* Bytes moved before the rest waits for a while: no request holds up the machine. */
 #define BURST (64 * 1024)
 #define CHUNK 4096
 
@@ -101,7 +102,7 @@ physical (const Dma *d, unsigned n)
   return n < 4 ? page << 16 | ch->address : (page & 0xfe) << 16 | (uint32_t) ch->address << 1;
 }
 
-/* Units (bytes, words) that can go at once: to terminal count, to the end of the page, to a chunk. */
+/* Units (bytes, words) that can go at once: to terminal count, the end of the page, a chunk. */
 static uint32_t
 units_at_once (const Channel *ch, uint32_t limit)
 {

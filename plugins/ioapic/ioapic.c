@@ -3,17 +3,17 @@
  * 82093AA I/O APIC at FEC00000h, after Intel's data sheet (290566).
  *
  *   +00  IOREGSEL  index            +10  IOWIN  the register that the index names
- *   index 0 IOAPICID   1 IOAPICVER (00170011h)   2 IOAPICARB   10h-3Fh redirection table, low and high
+ *   index 0 IOAPICID   1 IOAPICVER (00170011h)   2 IOAPICARB   10h-3Fh redirection table
  *
  * Pins 0-15 are the wires of IRQ 0-15, with IRQ 0 on pin 2 and nothing on pin 0; pins 16-23 are
- * "gsi:16" to "gsi:23".  An edge on a masked pin is lost, as the data sheet says.  A level-triggered
- * pin keeps Remote IRR from the message until the EOI of its vector; setting the entry to edge clears
- * it, which guests use as an EOI.
+ * "gsi:16" to "gsi:23".  An edge on a masked pin is lost, as the data sheet says.  A
+ * level-triggered pin keeps Remote IRR from the message until the EOI of its vector; setting the
+ * entry to edge clears it, which guests use as an EOI.
  *
  * Departures: the polarity bit is kept but has no effect, since lines carry asserted and released
- * rather than high and low, and guests program the same wire one way or the other.  Delivery status
- * always reads idle.  NMI, SMI, INIT and ExtINT entries are sent on edges whatever their trigger mode.
- * The chip answers whatever bit 8 of the PIIX4's XBCS says.
+ * rather than high and low, and guests program the same wire one way or the other.  Delivery
+ * status always reads idle.  NMI, SMI, INIT and ExtINT entries are sent on edges whatever their
+ * trigger mode. The chip answers whatever bit 8 of the PIIX4's XBCS says.
  */
 #include <tenon/tenon.h>
 

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * 8042 keyboard controller of a PS/2 with keyboard and mouse, after IBM's Personal System/2 Hardware
- * Interface Technical Reference and Intel's UPI-41/42 manual (290393).
+ * 8042 keyboard controller of a PS/2 with keyboard and mouse, after IBM's Personal System/2
+ * Hardware Interface Technical Reference and Intel's UPI-41/42 manual (290393).
  *
  *   60  data      R output buffer, W to the keyboard or the parameter of a command
- *   64  R status  bit 0 OBF, 2 SYS, 3 last write was a command, 4 not locked, 5 from the mouse, 6 timeout
+ *   64  R status  bit 0 OBF, 2 SYS, 3 command written last, 4 not locked, 5 mouse, 6 timeout
  *       W command 20-3F/60-7F memory, A4-A9 password and mouse, AA AB tests, AD AE, C0 D0 D1 ports,
- *                 D2 D3 echo, D4 to the mouse, DD DF A20, E0 test inputs, F0-FF pulse the output port
+ *                 D2 D3 echo, D4 to the mouse, DD DF A20, E0 test inputs, F0-FF pulse
  *
- * IRQ 1 and IRQ 12 are high while a byte for them is in the output buffer, so that a guest sees one edge
- * a byte.  A byte of a device takes 600 us from the moment the buffer is free.  Answers of the controller
- * itself come at once, before any byte of a device: one that was not read yet waits and is given again.
+ * IRQ 1 and IRQ 12 are high while a byte for them is in the output buffer, so that a guest sees
+ * one edge a byte.  A byte of a device takes 600 us from the moment the buffer is free.  Answers
+ * of the controller itself come at once, before any byte of a device: one that was not read yet
+ * waits and is given again.
  *
- * Output port: bit 0 low pulses "cpu:init" (the PC's INIT#, which resets the processor alone, and the
- * BIOS looks at CMOS 0F for the reason); bit 1 is this chip's source of "cpu:a20", high after reset.
+ * Output port: bit 0 low pulses "cpu:init" (the PC's INIT#, which resets the processor alone, and
+ * the BIOS looks at CMOS 0F for the reason); bit 1 is this chip's source of "cpu:a20", high after
+ * reset.
  *
  * Departures: IBF is never seen set; no password; A20 is not pulsed by F0-FF; C1 and C2 do nothing.
  */
@@ -311,7 +313,8 @@ port_command (Kbc *k, uint8_t command)
             FROM_CONTROLLER);
     break;
   case CMD_READ_TEST: /* both clock lines are high unless held down */
-    answer (k, (k->ram[0] & CB_KBD_OFF ? 0 : 1) | (k->ram[0] & CB_AUX_OFF ? 0 : 2), FROM_CONTROLLER);
+    answer (k, (k->ram[0] & CB_KBD_OFF ? 0 : 1) | (k->ram[0] & CB_AUX_OFF ? 0 : 2),
+            FROM_CONTROLLER);
     break;
   case CMD_A20_OFF:
     set_p2 (k, k->p2 & ~P2_A20);
@@ -518,8 +521,8 @@ kbc_restored (void *self, GError **error)
 static const char *const mouse_kinds[] = { "none", "plain", "wheel", "five-buttons", NULL };
 
 static const TnProperty properties[] = {
-  TN_PROP_ENUM (Kbc, mouse_kind, "mouse", "what is plugged into the mouse's socket", MOUSE_FIVE_BUTTONS,
-                mouse_kinds),
+  TN_PROP_ENUM (Kbc, mouse_kind, "mouse", "what is plugged into the mouse's socket",
+                MOUSE_FIVE_BUTTONS, mouse_kinds),
   TN_PROP_END,
 };
 

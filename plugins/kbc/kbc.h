@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The keyboard and the mouse at the other end of the 8042's two cables.  Both are plain state machines
- * without lines or timers: the controller (kbc.c) hands them bytes and the user's input, asks when they
- * want to be woken, and fetches what they have to say, a byte at a time.
+ * The keyboard and the mouse at the other end of the 8042's two cables.  Both are plain state
+ * machines without lines or timers: the controller (kbc.c) hands them bytes and the user's input,
+ * asks when they want to be woken, and fetches what they have to say, a byte at a time.
  *
  *   keyboard_command (&k->keyboard, 0xf2, now);
  *   while (keyboard_ready (&k->keyboard))

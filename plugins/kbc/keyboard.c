@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * PS/2 keyboard with 102 keys, after IBM's Personal System/2 Hardware Interface Technical Reference:
- * commands, scan code sets 1 to 3, typematic, the extra shift codes of the grey keys.
+ * PS/2 keyboard with 102 keys, after IBM's Personal System/2 Hardware Interface Technical
+ * Reference: commands, scan code sets 1 to 3, typematic, the extra shift codes of the grey keys.
  *
- * Departures: the self-test takes 2 ms, as bochsbios waits for no more than 65,535 polls; nothing is
- * sent at power-on; a queue of 64 events stands before the part's 16-byte buffer, so that pasted text
- * is not lost, and presses beyond 48 waiting events are dropped where the part would send an overrun
- * code; key types of set 3 are set for all keys at once.
+ * Departures: the self-test takes 2 ms, as bochsbios waits for no more than 65,535 polls; nothing
+ * is sent at power-on; a queue of 64 events stands before the part's 16-byte buffer, so that
+ * pasted text is not lost, and presses beyond 48 waiting events are dropped where the part would
+ * send an overrun code; key types of set 3 are set for all keys at once.
  */
 #include "kbc.h"
 
@@ -135,7 +135,7 @@ put_print_screen (const Keyboard *k, Sequence *s, bool down)
     put_code (k, s, CODE_E0 | 0x12, false);
 }
 
-/* The grey keys undo Shift and Num Lock for those who would take them for keys of the number pad. */
+/* The grey keys undo Shift and Num Lock for those who take them for keys of the number pad. */
 static void
 put_grey (const Keyboard *k, Sequence *s, unsigned key, bool down)
 {
@@ -297,7 +297,9 @@ defaults (Keyboard *k)
 void
 keyboard_power_on (Keyboard *k)
 {
-  *k = (Keyboard){ .set = 2, .scanning = true, .repeat_at = TN_TIME_NEVER, .bat_at = TN_TIME_NEVER };
+  *k = (Keyboard){
+    .set = 2, .scanning = true, .repeat_at = TN_TIME_NEVER, .bat_at = TN_TIME_NEVER
+  };
   defaults (k);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Scan codes of the keys, and the 8042's translation, after IBM's Personal System/2 Hardware Interface
- * Technical Reference (keyboard, scan code sets 2 and 3) and Microsoft's Keyboard Scan Code Specification.
+ * Scan codes of the keys, and the 8042's translation, after IBM's Personal System/2 Hardware
+ * Interface Technical Reference (keyboard, scan code sets 2 and 3) and Microsoft's Keyboard Scan
+ * Code Specification.
  */
 #include "kbc.h"
 

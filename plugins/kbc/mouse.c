@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * PS/2 mouse with wheel and five buttons, after IBM's Personal System/2 Hardware Interface Technical
- * Reference and Microsoft's description of the IntelliMouse protocol: it becomes ID 3 (wheel) after the
- * sampling rates 200, 100, 80 and ID 4 (five buttons) after 200, 200, 80.
+ * PS/2 mouse with wheel and five buttons, after IBM's Personal System/2 Hardware Interface
+ * Technical Reference and Microsoft's description of the IntelliMouse protocol: it becomes ID 3
+ * (wheel) after the sampling rates 200, 100, 80 and ID 4 (five buttons) after 200, 200, 80.
  *
- * Departures: the self-test takes 2 ms; the resolution is kept and reported but does not scale motion;
- * motion too large for a packet goes into the next ones, so that the overflow bits are never set.
+ * Departures: the self-test takes 2 ms; the resolution is kept and reported but does not scale
+ * motion; motion too large for a packet goes into the next ones, so that the overflow bits are
+ * never set.
  */
 #include "kbc.h"
 
@@ -72,7 +73,8 @@ visible_buttons (const Mouse *m)
 static bool
 something_new (const Mouse *m)
 {
-  return m->dx || m->dy || (m->wheel && m->id != ID_PLAIN) || visible_buttons (m) != m->sent_buttons;
+  return m->dx || m->dy || (m->wheel && m->id != ID_PLAIN)
+         || visible_buttons (m) != m->sent_buttons;
 }
 
 static int32_t
@@ -128,7 +130,8 @@ build_packet (Mouse *m, uint8_t packet[PACKET_MAX], bool scaled)
 static void
 stream (Mouse *m, int64_t now)
 {
-  if (!streaming (m) || m->packet_count || m->reply.count || m->packet_at > now || !something_new (m))
+  if (!streaming (m) || m->packet_count || m->reply.count || m->packet_at > now
+      || !something_new (m))
     return;
   m->packet_count = build_packet (m, m->packet, m->scaling);
   m->packet_at = now + TN_NS_PER_S / m->rate;

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Two cascaded 8259A interrupt controllers with the edge/level registers of the PIIX4, after Intel's
- * 8259A data sheet (231468) and the 82371AB data sheet (290562).
+ * Two cascaded 8259A interrupt controllers with the edge/level registers of the PIIX4, after
+ * Intel's 8259A data sheet (231468) and the 82371AB data sheet (290562).
  *
  *   20 21    master: ICW1/OCW2/OCW3 and ICW2-4/OCW1; slave on IR2
  *   A0 A1    slave
  *   4D0 4D1  ELCR: a one makes the input level-triggered; IRQ 0, 1, 2, 8 and 13 stay edge-triggered
  *
- * An edge-triggered request disappears when its input falls before INTA, which then answers with IR7
- * and sets no ISR bit, as the part does.  While an input is level-triggered its request is the line.
+ * An edge-triggered request disappears when its input falls before INTA, which then answers with
+ * IR7 and sets no ISR bit, as the part does.  While an input is level-triggered its request is the
+ * line.
  *
- * Departures: ICW1.LTIM and ICW1.SNGL, and the cascade number of ICW3, have no effect: the PIIX4 ties
- * them down.  MCS-80 mode does not exist.  The slave's INT is a level for the master's IR2, so that a
- * second request of the slave is not lost when INT does not fall between two INTA cycles.
+ * Departures: ICW1.LTIM and ICW1.SNGL, and the cascade number of ICW3, have no effect: the PIIX4
+ * ties them down.  MCS-80 mode does not exist.  The slave's INT is a level for the master's IR2,
+ * so that a second request of the slave is not lost when INT does not fall between two INTA
+ * cycles.
  */
 #include <tenon/tenon.h>
 
@@ -157,8 +159,8 @@ poll (Pic *p, Chip *c)
   return level >= 0 ? POLL_REQUEST | level : 0;
 }
 
-/* Non-specific EOI: the input in service with the highest priority, or -1.  In special mask mode the
-   masked ones do not count. */
+/* Non-specific EOI: the input in service with the highest priority, or -1.  In special mask mode
+   the masked ones do not count. */
 static int
 highest_in_service (const Chip *c)
 {
@@ -334,8 +336,8 @@ pic_realize (void *self, GError **error)
   return true;
 }
 
-/* The part has no reset pin: all is undefined until ICW1.  Everything masked is the harmless choice.
-   Inputs are wires and keep their levels. */
+/* The part has no reset pin: all is undefined until ICW1.  Masking everything is harmless.  Inputs
+   are wires and keep their levels. */
 static void
 pic_reset (void *self)
 {

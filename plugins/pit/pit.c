@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * 8254 interval timer with port 61h, speaker and NMI status, after Intel's 8254 data sheet (231164) and
- * the PIIX4's (290562).
+ * 8254 interval timer with port 61h, speaker and NMI status, after Intel's 8254 data sheet
+ * (231164) and the PIIX4's (290562).
  *
  *   40 41 42  counters 0 (IRQ 0), 1 (refresh), 2 (speaker)     43  control word, read-back command
  *   61        bit 0 gate 2, 1 speaker data, 2 SERR# off, 3 IOCHK# off (all R/W);
  *             4 refresh toggle, 5 OUT2, 6 IOCHK# seen, 7 SERR# seen (read only)
  *
- * No work is done per tick: a counter is its count register and the time at which it was loaded; the
- * counting element and OUT are computed when somebody looks.  The clock has one timer, for the next
- * rising edge of OUT0.
+ * No work is done per tick: a counter is its count register and the time at which it was loaded;
+ * the counting element and OUT are computed when somebody looks.  The clock has one timer, for the
+ * next rising edge of OUT0.
  *
  * Departures:
- * - "isa:0" stays high between the edges of modes 2 to 5 and falls and rises again in an instant, so
- *   that one event per period suffices and a late host does not cancel a tick in the second half of a
- *   mode 3 period.  The status byte shows the true OUT.
- * - When the host is late by whole periods the missing edges follow a quarter of a period apart, so that
- *   a guest that counts them keeps time; what is older than 10 s is forgotten.  Edges come at most every
- *   10 us.
+ * - "isa:0" stays high between the edges of modes 2 to 5 and falls and rises again in an instant,
+ *   so that one event per period suffices and a late host does not cancel a tick in the second
+ *   half of a mode 3 period.  The status byte shows the true OUT.
+ * - When the host is late by whole periods the missing edges follow a quarter of a period apart,
+ *   so that a guest that counts them keeps time; what is older than 10 s is forgotten.  Edges come
+ *   at most every 10 us.
  * - The refresh toggle of port 61h ticks every 15.085 us whatever counter 1 is set to.
  * - A count of 1 in modes 2 and 3, which the data sheet forbids, stops OUT from changing.
  * - NMI sources: lines "isa:iochk" and "pci:serr"; port 70h's mask is line "nmi:disable" (rtc).
@@ -573,9 +573,10 @@ time_ok (int64_t when, int64_t now)
 static bool
 counter_ok (const Counter *c, bool gate, int64_t now)
 {
-  return !(c->control & ~STATUS_CONTROL) && c->gate == gate && c->held >= 0 && c->held <= MAX_AGE / 1000
-         && time_ok (c->start, now) && (c->reload_at == TN_TIME_NEVER || time_ok (c->reload_at, now))
-         && (c->reload_at == TN_TIME_NEVER || (c->running && c->pending && periodic (c)));
+  bool waits = c->running && c->pending && periodic (c) && time_ok (c->reload_at, now);
+  return !(c->control & ~STATUS_CONTROL) && c->gate == gate && c->held >= 0
+         && c->held <= MAX_AGE / 1000 && time_ok (c->start, now)
+         && (c->reload_at == TN_TIME_NEVER || waits);
 }
 
 static bool
@@ -588,7 +589,8 @@ pit_restored (void *self, GError **error)
       return tn_device_fail (p->device, error, TN_ERROR_STATE, "counter %u is out of range", i);
   if ((p->port61 & (P61_REFRESH | P61_OUT2))
       || (p->edge_at != TN_TIME_NEVER && !time_ok (p->edge_at, now)))
-    return tn_device_fail (p->device, error, TN_ERROR_STATE, "port 61h or next edge is out of range");
+    return tn_device_fail (p->device, error, TN_ERROR_STATE,
+                           "port 61h or the next edge is out of range");
   schedule_edge (p, p->edge_at);
   update_nmi (p);
   return true;
@@ -617,7 +619,8 @@ static const TnField fields[] = {
 };
 
 static const TnSignal signals[] = {
-  TN_SIGNAL_VALUE ("speaker", "the speaker's tone changed: its period in clocks of 1193182 Hz, 0 silent"),
+  TN_SIGNAL_VALUE ("speaker",
+                   "the speaker's tone changed: its period in clocks of 1193182 Hz, 0 silent"),
   TN_SIGNAL_END,
 };
 

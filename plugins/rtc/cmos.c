@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * CMOS configuration memory: the bytes that bochsbios 2.7 reads (its rombios.c and rombios32.c), and the
- * file that stands for the battery.
+ * CMOS configuration memory: the bytes that bochsbios 2.7 reads (its rombios.c and rombios32.c),
+ * and the file that stands for the battery.
  *
  *   0F shutdown code          15 16 base memory, KiB         34 35 memory above 16 MiB, 64 KiB
- *   10 floppy types           17 18, 30 31 extended, KiB     38 bits 7:4 third boot device, 0 no check
+ *   10 floppy types           17 18, 30 31 extended, KiB     38 bits 7:4 third, 0 no check
  *   14 equipment              2D bit 5: floppy before disk   39 3A disk translation, 2 bits a disk
  *   2E 2F sum of 10-2D        32 century                     3D first (3:0), second boot device
  *   3F bit 0: fast boot       5B-5D memory above 4 GiB
  *
- * The file holds 256 bytes of CMOS, of which those below 0E are unused, and the guest's offset from the
- * host's clock in microseconds, eight bytes, low byte first.
+ * The file holds 256 bytes of CMOS, of which those below 0E are unused, and the guest's offset
+ * from the host's clock in microseconds, eight bytes, low byte first.
  */
 #include "rtc.h"
 
@@ -102,7 +102,8 @@ fill_boot (Rtc *r, const char *order, GError **error)
     int number = boot_device (g_strstrip (words[i]));
     if (number < 0)
       return tn_device_fail (r->device, error, TN_ERROR_CONFIG,
-                             "boot: expected floppy, disk, cdrom or network, found \"%s\"", words[i]);
+                             "boot: expected floppy, disk, cdrom or network, found \"%s\"",
+                             words[i]);
     device[i] = number;
     if (number == BOOT_FLOPPY)
       floppy = MIN (floppy, i);
@@ -170,7 +171,8 @@ rtc_cmos_load (Rtc *r, GError **error)
   r->offset_us = offset;
   if (r->offset_us < -RTC_MAX_OFFSET_US || r->offset_us > RTC_MAX_OFFSET_US)
     return tn_device_fail (r->device, error, TN_ERROR_CONFIG,
-                           "nvram: %s: the clock's offset is out of range; remove the file", r->nvram);
+                           "nvram: %s: the clock's offset is out of range; remove the file",
+                           r->nvram);
   return true;
 }
 
@@ -185,7 +187,7 @@ rtc_cmos_save (Rtc *r)
   memcpy (bytes + CMOS_FIRST_FREE, r->cmos + CMOS_FIRST_FREE, CMOS_SIZE - CMOS_FIRST_FREE);
   for (unsigned i = 0; i < 8; i++)
     bytes[CMOS_SIZE + i] = (uint64_t) r->offset_us >> 8 * i;
-  if (!g_file_set_contents_full (r->nvram, bytes, sizeof bytes, G_FILE_SET_CONTENTS_CONSISTENT, 0666,
-                                 &error))
+  if (!g_file_set_contents_full (r->nvram, bytes, sizeof bytes, G_FILE_SET_CONTENTS_CONSISTENT,
+                                 0666, &error))
     tn_device_log (r->device, TN_LOG_ERROR, "nvram is not saved: %s", error->message);
 }

@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * MC146818 real-time clock with 256 bytes of CMOS memory as in the PIIX4, after Motorola's MC146818A
- * data sheet (ADI1029) and the 82371AB's (290562).
+ * MC146818 real-time clock with 256 bytes of CMOS memory as in the PIIX4, after Motorola's
+ * MC146818A data sheet (ADI1029) and the 82371AB's (290562).
  *
  *   70  W  bits 6:0 index, bit 7 masks NMI (line "nmi:disable")      71  data
  *   72  W  bits 6:0 index into the upper 128 bytes                   73  data of the upper bank
  *   index 00-09 time and alarm, 0A A, 0B B, 0C C, 0D D, 0E-FF memory, 32 century
  *
- * The clock is the host's wall clock plus an offset that changes when the guest sets the time.  While
- * register B's SET or a divider in reset holds it, the registers are memory, and count as the new time
- * on release.  Flags are brought up to date when somebody looks; a timer runs only for an interrupt
- * that is enabled.
+ * The clock is the host's wall clock plus an offset that changes when the guest sets the time.
+ * While register B's SET or a divider in reset holds it, the registers are memory, and count as
+ * the new time on release.  Flags are brought up to date when somebody looks; a timer runs only
+ * for an interrupt that is enabled.
  *
  * UIP is set for the last 2228 us of each second, and the update ends, with UF, at the second.
  *
- * Departures: the time follows a change of register B's DM and 24/12 at once, though the part would want
- * to be set again; the century (32, memory on the PIIX4) follows the calendar; DSE does nothing; the
- * divider runs at 010 alone; the lock and enable bits of the PIIX4's RTCCFG are not heeded.
+ * Departures: the time follows a change of register B's DM and 24/12 at once, though the part
+ * would want to be set again; the century (32, memory on the PIIX4) follows the calendar; DSE does
+ * nothing; the divider runs at 010 alone; the lock and enable bits of the PIIX4's RTCCFG are not
+ * heeded.
  */
 #include "rtc.h"
 
@@ -191,7 +192,8 @@ store_time (Rtc *r, int64_t seconds)
 static int64_t
 fetch_time (Rtc *r)
 {
-  Civil c = { .year = decode (r, r->cmos[CMOS_CENTURY]) % 100 * 100 + decode (r, r->cmos[REG_YEAR]) % 100 };
+  unsigned century = decode (r, r->cmos[CMOS_CENTURY]), year = decode (r, r->cmos[REG_YEAR]);
+  Civil c = { .year = century % 100 * 100 + year % 100 };
   c.month = CLAMP (decode (r, r->cmos[REG_MONTH]), 1, 12);
   c.day = CLAMP (decode (r, r->cmos[REG_DAY]), 1, days_in_month (c.year, c.month));
   c.hour = MIN (decode_hour (r, r->cmos[REG_HOURS]), 23);
@@ -564,13 +566,15 @@ rtc_restored (void *self, GError **error)
   return true;
 }
 
-static const char *const floppy_types[] = { "none", "360k", "1.2m", "720k", "1.44m", "2.88m", NULL };
+static const char *const floppy_types[]
+    = { "none", "360k", "1.2m", "720k", "1.44m", "2.88m", NULL };
 static const char *const translations[] = { "none", "lba", "large", "rechs", NULL };
 
 static const TnProperty properties[] = {
   TN_PROP_STRING (Rtc, boot, "boot",
-                  "boot order: up to three of cdrom, disk, floppy, network, joined by commas", NULL),
-  TN_PROP_ENUM (Rtc, floppy_a, "floppy-a", "type of the first floppy drive", FLOPPY_NONE, floppy_types),
+                  "boot order: up to three of cdrom, disk, floppy, network, with commas", NULL),
+  TN_PROP_ENUM (Rtc, floppy_a, "floppy-a", "type of the first floppy drive", FLOPPY_NONE,
+                floppy_types),
   TN_PROP_ENUM (Rtc, floppy_b, "floppy-b", "type of the second floppy drive", FLOPPY_NONE,
                 floppy_types),
   TN_PROP_ENUM (Rtc, translation, "translation", "how the BIOS translates disk geometry", 1,
@@ -578,8 +582,7 @@ static const TnProperty properties[] = {
   TN_PROP_BOOL (Rtc, fast_boot, "fast-boot", "do not wait for the boot menu key", true),
   TN_PROP_BOOL (Rtc, check_floppy, "check-floppy", "boot floppies only with the signature 55 AA",
                 false),
-  TN_PROP_FILE (Rtc, nvram, "nvram", "file that keeps the memory; without one it is lost at power off",
-                false),
+  TN_PROP_FILE (Rtc, nvram, "nvram", "file that keeps the memory after power off", false),
   TN_PROP_END,
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the two halves of the real-time clock share: the registers (rtc.c), and what the BIOS wants to
- * find in the CMOS memory with the file that keeps it (cmos.c).
+ * What the two halves of the real-time clock share: the registers (rtc.c), and what the BIOS wants
+ * to find in the CMOS memory with the file that keeps it (cmos.c).
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Input from the user: keys and a pointer, from whatever window, terminal or script the host has, to
- * the devices that watch (a keyboard controller, a USB keyboard).
+ * Input from the user: keys and a pointer, from whatever window, terminal or script the host has,
+ * to the devices that watch (a keyboard controller, a USB keyboard).
  *
  * A key is a usage of the USB HID Usage Tables, page 7 (keyboard), the number of a place on the
  * keyboard and not of a character: TN_KEY_A is where a US keyboard has its A.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* 8237A pair on the fake bus: registers, both widths and directions, terminal count, autoinit, masks. */
+/* 8237A pair on the fake bus: registers, widths, directions, terminal count, autoinit, masks. */
 #include "roundtrip.h"
 
 #include <string.h>

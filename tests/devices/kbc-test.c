@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * 8042 with keyboard and mouse on the fake bus: the controller's commands, what Linux and a BIOS do with
- * it, scan codes in all sets, typematic, the mouse's protocols.
+ * 8042 with keyboard and mouse on the fake bus: the controller's commands, what Linux and a BIOS
+ * do with it, scan codes in all sets, typematic, the mouse's protocols.
  */
 #include "roundtrip.h"
 
@@ -373,7 +373,8 @@ test_translation (void)
     { TN_KEY_SPACE, "39 b9" },        { TN_KEY_CAPS_LOCK, "3a ba" },   { TN_KEY_F1, "3b bb" },
     { TN_KEY_F7, "41 c1" },       { TN_KEY_F10, "44 c4" },      { TN_KEY_NUM_LOCK, "45 c5" },
     { TN_KEY_SCROLL_LOCK, "46 c6" },  { TN_KEY_KP_7, "47 c7" },    { TN_KEY_KP_SUBTRACT, "4a ca" },
-    { TN_KEY_KP_ADD, "4e ce" },       { TN_KEY_KP_DECIMAL, "53 d3" },  { TN_KEY_ISO_BACKSLASH, "56 d6" },
+    { TN_KEY_KP_ADD, "4e ce" },       { TN_KEY_KP_DECIMAL, "53 d3" },
+    { TN_KEY_ISO_BACKSLASH, "56 d6" },
     { TN_KEY_F11, "57 d7" },      { TN_KEY_INSERT, "e0 52 e0 d2" }, { TN_KEY_LEFT, "e0 4b e0 cb" },
     { TN_KEY_LEFT_GUI, "e0 5b e0 db" }, { TN_KEY_MENU, "e0 5d e0 dd" },
     { TN_KEY_PRINT_SCREEN, "e0 2a e0 37 e0 b7 e0 aa" },

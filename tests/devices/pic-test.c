@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* 8259A pair on the fake bus: initialisation, edges and levels, priorities, EOI forms, modes, poll. */
+/* 8259A pair on the fake bus: ICWs, edges and levels, priorities, EOI forms, modes, poll. */
 #include "roundtrip.h"
 
 #define MASTER 0x20
@@ -180,7 +180,7 @@ test_sfnm (void)
   set_irq (h, 12, true);
   g_assert_cmpint (take (h), ==, NO_IRQ);
   set_irq (h, 8, true);
-  g_assert_cmpint (take (h), ==, 8); /* special fully nested: a higher one of the slave comes through */
+  g_assert_cmpint (take (h), ==, 8); /* a higher one of the slave comes through */
   tn_harness_free (h);
 }
 

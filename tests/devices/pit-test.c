@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* 8254, port 61h and NMI on the fake bus: the six modes, BCD, latches, read-back, gate, edges of IRQ 0. */
+/* 8254, port 61h and NMI on the fake bus: six modes, BCD, latches, read-back, gate, IRQ 0. */
 #include "roundtrip.h"
 
 #define HZ 1193182

@@ -38,13 +38,14 @@ static void
 expect_time (TnHarness *h, const char *text)
 {
   g_autofree char *now
-      = g_strdup_printf ("%02x%02x-%02x-%02x %02x:%02x:%02x w%x", get (h, CENTURY), get (h, 9), get (h, 8),
-                         get (h, 7), get (h, 4), get (h, 2), get (h, 0), get (h, 6));
+      = g_strdup_printf ("%02x%02x-%02x-%02x %02x:%02x:%02x w%x", get (h, CENTURY), get (h, 9),
+                         get (h, 8), get (h, 7), get (h, 4), get (h, 2), get (h, 0), get (h, 6));
   g_assert_cmpstr (now, ==, text);
 }
 
+/* century, year, month, day, hour, minute, second, weekday */
 static void
-set_time (TnHarness *h, const uint8_t bytes[8]) /* century, year, month, day, hour, minute, second, weekday */
+set_time (TnHarness *h, const uint8_t bytes[8])
 {
   static const uint8_t index[8] = { CENTURY, 9, 8, 7, 4, 2, 0, 6 };
   uint8_t b = get (h, B);

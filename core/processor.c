@@ -15,6 +15,7 @@
 
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 /* Instructions to run in one go; in real time about SLICE_NS, so that the clock sees us go on. */
 #define SLICE 2000000
@@ -40,6 +41,7 @@ struct TnProcessor {
   unsigned quiesced, parks;
   bool parked, reset, quit;
   bool halted; /* the thread waits in HLT, and nothing has ended that */
+  bool sees_to_events; /* of real time: in HLT */
   bool boundary; /* no exit is in progress */
 
   /* counted time */
@@ -423,23 +425,54 @@ tn_processor_send_apic (TnProcessor *p, const TnApicMessage *message)
 
 /* ---- Exits ---- */
 
-/* Real time: the main loop fires events and pins wake us. */
+/* Fires what is due, and waits for the next event, a pin or a wish. */
+static void
+wait_halted (TnProcessor *p)
+{
+  int64_t deadline, delay;
+
+  tn_machine_lock (p->machine);
+  deadline = tn_clock_run (p->clock);
+  delay = tn_clock_host_delay (p->clock, deadline);
+  g_mutex_lock (&p->gate);
+  tn_machine_unlock (p->machine); /* from here on tn_processor_deadline () wakes us */
+  if (!vmm_vcpu_runnable (p->cpu) && !p->wishes)
+    {
+      if (delay == TN_TIME_NEVER)
+        g_cond_wait (&p->wake, &p->gate);
+      else if (delay > 0)
+        g_cond_wait_until (&p->wake, &p->gate, g_get_monotonic_time () + delay / 1000 + 1);
+    }
+  g_mutex_unlock (&p->gate);
+}
+
+static void
+set_halted (TnProcessor *p, bool halted)
+{
+  tn_machine_lock (p->machine);
+  g_mutex_lock (&p->gate);
+  p->halted = p->sees_to_events = halted;
+  if (halted)
+    tn_clock_unfollow (p->clock);
+  else
+    tn_clock_follow (p->clock);
+  g_mutex_unlock (&p->gate);
+  p->host.alarm (p->host.opaque, halted ? TN_TIME_NEVER : tn_clock_deadline (p->clock));
+  tn_machine_unlock (p->machine);
+}
+
+/* The main loop sleeps meanwhile: an idle guest's ticks then wake one thread, not two. */
 static void
 halt_real (TnProcessor *p)
 {
   int64_t from = g_get_monotonic_time ();
 
-  g_mutex_lock (&p->gate);
+  if (vmm_vcpu_runnable (p->cpu) || p->wishes)
+    return;
+  set_halted (p, true);
   while (!vmm_vcpu_runnable (p->cpu) && !p->wishes)
-    {
-      if (!p->halted)
-        tn_clock_unfollow (p->clock);
-      p->halted = true;
-      g_cond_wait (&p->wake, &p->gate);
-    }
-  p->halted = false;
-  tn_clock_follow (p->clock);
-  g_mutex_unlock (&p->gate);
+    wait_halted (p);
+  set_halted (p, false);
   p->halts_ns += (g_get_monotonic_time () - from) * 1000;
 }
 
@@ -563,6 +596,7 @@ thread_main (void *data)
   TnProcessor *p = data;
 
   p->boundary = true;
+  prctl (PR_SET_TIMERSLACK, 1000); /* ns; HLT ends with a timed wait */
   while (enter_guest (p))
     {
       bool whole = !p->wishes;
@@ -671,15 +705,27 @@ tn_processor_free (TnProcessor *p)
   g_free (p);
 }
 
-/* Counted time: an event that was set from another thread may be due within the slice. */
-void
+/* The earliest event is another one.  Counted time: it may be due within the slice. */
+bool
 tn_processor_deadline (TnProcessor *p)
 {
-  if (p && p->counted && p->cpu && g_thread_self () != p->thread)
+  bool ours;
+
+  if (!p || !p->cpu)
+    return false;
+  if (p->counted && g_thread_self () != p->thread)
     {
       vmm_vcpu_kick (p->cpu);
       poke (p);
     }
+  if (p->counted)
+    return true;
+  g_mutex_lock (&p->gate);
+  ours = p->sees_to_events;
+  if (ours)
+    g_cond_broadcast (&p->wake);
+  g_mutex_unlock (&p->gate);
+  return ours;
 }
 
 /* ---- State ---- */

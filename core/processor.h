@@ -8,8 +8,8 @@
  *                    pauses and saving)
  *   request_reset    noted, and carried out by the processor's own thread before it goes on
  *
- * Real time: the clock's events are fired by the main loop (see alarm.h), and before a device is
- * accessed if one is due.  Counted time: this thread makes the time, from the instructions that it
+ * Real time: the clock's events are fired by the main loop (see alarm.h), by this thread between slices
+ * and before a device is accessed, and by this thread alone while the processor is halted.  Counted time: this thread makes the time, from the instructions that it
  * retired, and HLT skips to the next event.
  */
 #pragma once
@@ -22,9 +22,12 @@ G_BEGIN_DECLS
 
 typedef struct TnProcessor TnProcessor;
 
-/* Functions that a stop of the program's own needs; called on the processor's thread. */
+/* What the processor's thread needs of the program. */
 typedef struct {
   void (*triple_fault) (void *opaque); /* the configuration wants a stop */
+  /* Real time: someone else is to fire the clock's events from `when` on (TN_TIME_NEVER: nobody, this
+     thread does).  The machine is locked. */
+  void (*alarm) (void *opaque, int64_t when);
   void *opaque;
 } TnProcessorHost;
 
@@ -47,7 +50,8 @@ void tn_processor_request_reset (TnProcessor *p, TnResetKind kind);
 /* Hooks of the machine; p may be NULL while there is none yet. */
 void tn_processor_quiesce (TnProcessor *p);
 void tn_processor_resume (TnProcessor *p);
-void tn_processor_deadline (TnProcessor *p);
+/* Returns whether this thread sees to it. */
+bool tn_processor_deadline (TnProcessor *p);
 bool tn_processor_send_apic (TnProcessor *p, const TnApicMessage *message);
 GVariant *tn_processor_save (TnProcessor *p);
 bool tn_processor_load (TnProcessor *p, GVariant *state, bool check, GError **error);

@@ -59,10 +59,8 @@ hook_deadline (void *opaque, int64_t when)
 {
   TnRun *run = opaque;
 
-  if (run->alarm)
+  if (!tn_processor_deadline (run->processor) && run->alarm)
     tn_alarm_set (run->alarm, when);
-  else
-    tn_processor_deadline (run->processor);
 }
 
 static void
@@ -111,6 +109,15 @@ static void
 triple_fault (void *opaque)
 {
   tn_run_quit (opaque, EX_SOFTWARE);
+}
+
+static void
+set_alarm (void *opaque, int64_t when)
+{
+  TnRun *run = opaque;
+
+  if (run->alarm)
+    tn_alarm_set (run->alarm, when);
 }
 
 /* ---- Control ---- */
@@ -217,7 +224,8 @@ static bool
 make_machine (TnRun *run, GError **error)
 {
   bool real = run->config->clock == TN_CONFIG_CLOCK_REAL;
-  TnProcessorHost host = { .triple_fault = triple_fault, .opaque = run };
+  TnProcessorHost host = { .triple_fault = triple_fault, .alarm = set_alarm,
+                           .opaque = run };
   TnMachineConfig config = { .ram_size = run->config->memory << 20,
                              .clock = real ? TN_CLOCK_REAL : TN_CLOCK_COUNTED,
                              .wall_clock_offset_us = tn_setup_clock_offset_us (run->config),

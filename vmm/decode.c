@@ -345,9 +345,10 @@ vmm_decode (const uint8_t *bytes, unsigned available, unsigned key, VmmInsn *i, 
   *i = (VmmInsn){ .base = VMM_ZERO, .index = VMM_ZERO, .segment = VMM_DS };
   const Opcode *op = take_opcode (&d, i);
   take_immediate (&d, i, op->immediate);
-  /* Bytes that are not there were taken as zeros: how long it would be is not yet known. */
+  /* Bytes that are not there were taken as zeros: how long it would be is not yet known.  The page of
+     the sixteenth byte has to be there before it is too long. */
   if (VMM_UNLIKELY (d.short_of))
-    return available < 15 ? 0 : -1;
+    return available < 16 ? 0 : -1;
   if (VMM_UNLIKELY (d.at > 15))
     return -1;
   i->length = (uint8_t)d.at;

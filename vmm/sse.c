@@ -105,7 +105,7 @@ restore_mxcsr (uint32_t used)
 }
 
 /* Notes the flags that an instruction raised while all were masked; raises what is unmasked.  Where
-   an exception found before computing is unmasked there is no computation, and none of its flags. */
+   an exception found before computing is unmasked there is no computation and none of its flags. */
 static inline void
 take_flags (VmmVcpu *c, uint32_t raised)
 {

@@ -228,6 +228,7 @@ decode_rest (const uint8_t *bytes, uint32_t room, VmmBlock *b, unsigned decoded)
     }
   b->last = &b->insns[b->count - 1];
   b->sync = decoded & VMM_DECODED_SYNC;
+  vmm_block_fuse (b);
 }
 
 static void
@@ -323,7 +324,7 @@ keep_block (VmmVcpu *c)
   size_t size = sizeof *from + from->count * sizeof (VmmInsn);
   VmmBlock *b = allocate (c->blocks, size);
   memcpy (b, from, size);
-  b->last = &b->insns[b->count - 1];
+  b->last = &b->insns[from->last - from->insns];
   link_block (c, b);
   return b;
 }
@@ -358,7 +359,7 @@ vmm_block_find (VmmVcpu *c)
 {
   VmmBlockCache *bc = c->blocks;
   uint32_t linear = c->seg[VMM_CS].base + c->eip;
-  VmmRecent *recent = vmm_block_recent (bc, linear);
+  VmmRecent *recent = &bc->recent[vmm_block_slot (linear)];
   const uint8_t *host;
   if (c->eip >= bc->code_end)
     vmm_gp0 (c);

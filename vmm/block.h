@@ -23,7 +23,7 @@ typedef struct VmmBlock VmmBlock;
 struct VmmBlock
 {
   VmmBlock *next; /* in its hash chain */
-  VmmInsn *last;  /* of insns */
+  VmmInsn *last;  /* of insns; or the one before, if the two are executed as a pair */
   uint32_t size;  /* bytes; VMM_BLOCK_DEAD if it was dropped */
   uint16_t count; /* instructions */
   uint8_t key;
@@ -79,21 +79,22 @@ struct VmmBlockCache
 const VmmBlock *vmm_block_find (VmmVcpu *c);
 /* Linear addresses may mean other memory now. */
 void vmm_blocks_remapped (VmmVcpu *c);
+/* fuse.c: if the last two instructions are a compare and a jump, makes a pair of them. */
+void vmm_block_fuse (VmmBlock *b);
 /* Number of instructions of the running block before c->eip. */
 uint32_t vmm_block_position (const VmmVcpu *c);
 
-VMM_INLINE VmmRecent *
-vmm_block_recent (VmmBlockCache *bc, uint32_t linear)
+VMM_INLINE uint32_t
+vmm_block_slot (uint32_t linear)
 {
-  return &bc->recent[(linear ^ linear >> VMM_RECENT_BITS) & ((1u << VMM_RECENT_BITS) - 1)];
+  return (linear ^ linear >> VMM_RECENT_BITS) & ((1u << VMM_RECENT_BITS) - 1);
 }
 
 VMM_INLINE const VmmBlock *
-vmm_block_next (VmmVcpu *c)
+vmm_block_next (VmmVcpu *c, const VmmBlockCache *bc)
 {
-  VmmBlockCache *bc = c->blocks;
   uint32_t linear = c->seg[VMM_CS].base + c->eip;
-  const VmmRecent *r = vmm_block_recent (bc, linear);
+  const VmmRecent *r = &bc->recent[vmm_block_slot (linear)];
   if (VMM_LIKELY (r->tag == ((uint64_t)bc->context << 32 | linear)))
     {
       const VmmBlock *b = r->block;

@@ -98,7 +98,7 @@ step (VmmVcpu *c)
   VmmBlockCache *bc = c->blocks;
   if (c->code_breakpoints && !(c->eflags & FL_RF) && !(c->inhibit & VMM_INHIBIT_SS))
     code_breakpoint (c);
-  const VmmInsn *i = vmm_block_next (c)->last;
+  const VmmInsn *i = vmm_block_next (c, bc)->last;
   uint32_t eip = c->eip, rf = c->eflags & FL_RF;
   c->inhibit = 0;
   c->step = c->eflags & FL_TF;
@@ -124,9 +124,8 @@ step (VmmVcpu *c)
 /* ---- Blocks ---- */
 
 VMM_INLINE void
-run_block (VmmVcpu *c, const VmmBlock *b)
+run_block (VmmVcpu *c, VmmBlockCache *bc, const VmmBlock *b)
 {
-  VmmBlockCache *bc = c->blocks;
   const VmmInsn *i = b->insns, *last = b->last;
   uint32_t eip = c->eip;
   bc->running = b;
@@ -152,7 +151,8 @@ run_block (VmmVcpu *c, const VmmBlock *b)
     c->branched = false;
   else
     c->eip = vmm_next_eip (c, i);
-  bc->resync |= b->sync;
+  if (b->sync)
+    bc->resync = true;
 }
 
 /* Not inlined: beside _setjmp nothing would stay in registers. */
@@ -166,11 +166,15 @@ loop (VmmVcpu *c)
     {
       if (VMM_UNLIKELY (bc->resync || c->stop_block || c->instructions >= c->slice_end
                         || atomic_load_explicit (&c->attention, memory_order_relaxed)))
-        boundary (c);
-      if (VMM_UNLIKELY (bc->single))
-        step (c);
-      else
-        run_block (c, vmm_block_next (c));
+        {
+          boundary (c);
+          if (bc->single)
+            {
+              step (c); /* asks for another resync */
+              continue;
+            }
+        }
+      run_block (c, bc, vmm_block_next (c, bc));
     }
 }
 

@@ -33,6 +33,7 @@ typedef struct {
   size_t size;
   TnBlockFunc done;
   void *data;
+  uint64_t serial; /* of submission */
   int error;
 } Request;
 
@@ -63,6 +64,7 @@ struct TnBlockHub {
   GCond cond;
   GQueue done;        /* Request, in the order of completion */
   unsigned in_flight; /* submitted and not delivered; under the machine lock */
+  uint64_t submitted, delivered; /* serials */
   GSource *source;    /* real time */
   TnEvent *event;     /* counted time */
 };
@@ -112,13 +114,33 @@ worker (void *data)
 
 /* ---- Delivery, under the machine lock ---- */
 
+/* What may be delivered next: anything in real time; else in the order of submission, as which back end
+   is faster must not change a run. */
+static Request *
+take_done (TnBlockHub *hub)
+{
+  if (hub->source != NULL)
+    return g_queue_pop_head (&hub->done);
+  for (GList *l = hub->done.head; l != NULL; l = l->next)
+    {
+      Request *r = l->data;
+
+      if (r->serial == hub->delivered)
+        {
+          g_queue_delete_link (&hub->done, l);
+          return r;
+        }
+    }
+  return NULL;
+}
+
 static Request *
 pop_done (TnBlockHub *hub, bool wait)
 {
   Request *r;
 
   g_mutex_lock (&hub->lock);
-  while ((r = g_queue_pop_head (&hub->done)) == NULL && wait && hub->in_flight > 0)
+  while ((r = take_done (hub)) == NULL && wait && hub->in_flight > 0)
     g_cond_wait (&hub->cond, &hub->lock);
   g_mutex_unlock (&hub->lock);
   return r;
@@ -128,6 +150,7 @@ static void
 deliver (TnBlockHub *hub, Request *r)
 {
   hub->in_flight--;
+  hub->delivered++;
   r->done (r->front->resource.owner->self, r->error, r->data);
   g_free (r);
 }
@@ -178,10 +201,15 @@ source_callback (void *data)
   return G_SOURCE_CONTINUE;
 }
 
+/* Those that were submitted before; what their completion submits has an event of its own. */
 static void
 counted_event (void *data)
 {
-  deliver_all (data, true);
+  TnBlockHub *hub = data;
+  Request *r;
+
+  for (unsigned n = hub->in_flight; n > 0 && (r = pop_done (hub, true)) != NULL; n--)
+    deliver (hub, r);
 }
 
 /* ---- Hub and stores ---- */
@@ -439,6 +467,7 @@ submit (TnBlock *block, RequestKind kind, uint64_t offset, void *buffer, size_t 
   *r = (Request){ .kind = kind, .front = block, .offset = offset, .buffer = buffer, .size = size,
                   .done = done, .data = data };
   r->ops = store ? store_ops (store, &r->self) : NULL;
+  r->serial = hub->submitted++;
   hub->in_flight++;
   if (hub->event != NULL && tn_event_when (hub->event) == TN_TIME_NEVER)
     tn_event_set (hub->event, tn_clock_now (block->machine->clock) + COUNTED_LATENCY);

@@ -3,9 +3,9 @@
  * Character back end that writes what the guest sends to a file, and may read what it receives from
  * another one.
  *
- * The output file is emptied when the machine is switched on, but not when the plugin is swapped or a
- * saved machine is continued: those go on at its end.  Input is read as fast as the front end takes
- * it; how far it got is saved.  Either may be a pipe or a character device.
+ * The output file is emptied when the machine is switched on, but not when the plugin is swapped or
+ * a saved machine is continued: those go on at its end.  Input is read as fast as the front end
+ * takes it; how far it got is saved.  Either may be a pipe or a character device.
  */
 #include <tenon/tenon.h>
 
@@ -160,7 +160,8 @@ file_realize (void *self, GError **error)
   File *f = self;
   f->out = tn_device_take_fd (f->device, "output");
   if (f->out < 0)
-    f->out = open (f->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
+    f->out
+        = open (f->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
   if (f->out < 0 && errno == ENXIO)
     f->out = open (f->path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (f->out < 0)

@@ -2,9 +2,9 @@
 /*
  * Character back end on a pseudo-terminal: its slave side is a terminal that any program can open.
  *
- * While nobody has the slave open, what the guest sends is dropped, as on a serial port with nothing
- * plugged in, and the front end sees no carrier.  A master without slave is always "hung up", so that
- * state is polled by a timer instead of a watch.  The master outlives a swap.
+ * While nobody has the slave open, what the guest sends is dropped, as on a serial port with
+ * nothing plugged in, and the front end sees no carrier.  A master without slave is always "hung
+ * up", so that state is polled by a timer instead of a watch.  The master outlives a swap.
  */
 #define _GNU_SOURCE
 #include <tenon/tenon.h>
@@ -49,8 +49,9 @@ set_connected (Pty *p, bool connected)
 {
   p->connected = connected;
   tn_watch_free (p->watch);
-  p->watch = connected ? tn_device_watch_fd (p->device, p->master, wanted (p, false), pty_event, NULL)
-                       : NULL;
+  p->watch = connected
+                 ? tn_device_watch_fd (p->device, p->master, wanted (p, false), pty_event, NULL)
+                 : NULL;
   tn_device_char_connected (p->device, connected);
   if (connected)
     tn_timer_cancel (p->timer);

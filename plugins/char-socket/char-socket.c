@@ -258,8 +258,7 @@ start_listening (Socket *s, GError **error)
       s->listener = new_socket (s);
       if (s->listener >= 0)
         tn_device_keep_fd (s->device, "listener", s->listener);
-      if (s->listener < 0
-          || setsockopt (s->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on)
+      if (s->listener < 0 || setsockopt (s->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on)
           || bind (s->listener, &s->address.any, s->address_size))
         return tn_device_fail (s->device, error, TN_ERROR_IO, "cannot listen on %s: %s",
                                s->path ? s->path : s->host, g_strerror (errno));

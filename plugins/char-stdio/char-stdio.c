@@ -2,16 +2,16 @@
 /*
  * Character back end on the program's standard input and output.
  *
- * A terminal is put into raw mode while the machine runs, so that every key goes to the guest, except
- * for an escape key (Ctrl-A) and the letter after it:
+ * A terminal is put into raw mode while the machine runs, so that every key goes to the guest,
+ * except for an escape key (Ctrl-A) and the letter after it:
  *
  *   x  power off and leave    r  reset the machine     z  suspend Tenon (shell job control)
  *   h  help                   Ctrl-A  the key itself
  *
- * Raw mode begins with the first event of the running machine, so that messages of the start come out
- * well.  A timer puts it back after a stop (SIGTSTP) and continuation from outside.  Over a swap the
- * terminal stays raw; the mode to go back to is handed over in a memory file.  Without a terminal,
- * bytes pass as they are; the end of input is silent and the machine goes on.
+ * Raw mode begins with the first event of the running machine, so that messages of the start come
+ * out well.  A timer puts it back after a stop (SIGTSTP) and continuation from outside.  Over a
+ * swap the terminal stays raw; the mode to go back to is handed over in a memory file.  Without a
+ * terminal, bytes pass as they are; the end of input is silent and the machine goes on.
  */
 #define _GNU_SOURCE
 #include <tenon/tenon.h>

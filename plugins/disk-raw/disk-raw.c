@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Disk image without a format: the file's bytes are the disk's bytes.  Serves hard disks and ISO 9660
- * images, from files and from block devices of the host.
+ * Disk image without a format: the file's bytes are the disk's bytes.  Serves hard disks and ISO
+ * 9660 images, from files and from block devices of the host.
  *
  * Holes of sparse files stay holes until they are written.  The file is locked (fcntl, of the open
  * file description) for as long as the device lives: one writer, or any number of readers; on file
@@ -52,7 +52,8 @@ open_file (Disk *d, GError **error)
   d->fd = tn_device_take_fd (d->device, "image");
   if (d->fd >= 0)
     return true;
-  d->fd = open (d->file, (d->info.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+  d->fd
+      = open (d->file, (d->info.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
   if (d->fd < 0 && !d->info.read_only && (errno == EACCES || errno == EROFS || errno == EPERM))
     return tn_device_fail (d->device, error, TN_ERROR_IO,
                            "cannot write %s (%s); set read-only = true to use it all the same",
@@ -62,8 +63,8 @@ open_file (Disk *d, GError **error)
                            g_strerror (errno));
   tn_device_keep_fd (d->device, "image", d->fd);
   if (fstat (d->fd, &st) || !(S_ISREG (st.st_mode) || S_ISBLK (st.st_mode)))
-    return tn_device_fail (d->device, error, TN_ERROR_IO,
-                           "%s is neither a file nor a block device", d->file);
+    return tn_device_fail (d->device, error, TN_ERROR_IO, "%s is neither a file nor a block device",
+                           d->file);
   return lock_file (d, error);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * IDE function of the 82371AB/EB (PIIX4): PCI function 8086:7111 with two channels at the legacy
- * addresses and a bus-master DMA engine.  After Intel's 82371AB data sheet (290562), and for the drives
- * ATA/ATAPI-4 (see plugins/lib/ata.h).
+ * addresses and a bus-master DMA engine.  After Intel's 82371AB data sheet (290562), and for the
+ * drives ATA/ATAPI-4 (see plugins/lib/ata.h).
  *
  *   1F0-1F7, 3F6   primary channel, IRQ 14, while IDETIM 40h bit 15 and PCI command bit 0 are set
  *   170-177, 376   secondary channel, IRQ 15, IDETIM 42h
@@ -101,7 +101,7 @@ drive_intrq (AtaDrive *drive)
 
 /* ---- Bus master ---- */
 
-/* Loads the next descriptor: byte address (even), 16-bit count (0 stands for 64 KiB), end of table. */
+/* Loads the next descriptor: even byte address, 16-bit count (0 for 64 KiB), end of table. */
 static void
 next_descriptor (Channel *c)
 {
@@ -208,7 +208,8 @@ bm_read (void *self, uint32_t offset, unsigned size)
   uint32_t value = 0;
   for (unsigned i = 0; i < size; i++)
     value |= (uint32_t) read_bm_byte (&ide->channels[(offset + i) / BM_CHANNEL & 1],
-                                      (offset + i) % BM_CHANNEL) << 8 * i;
+                                      (offset + i) % BM_CHANNEL)
+             << 8 * i;
   return value;
 }
 
@@ -388,7 +389,8 @@ update_decode (Ide *ide)
       if (!tn_region_set (c->command_block, n ? 0x170 : 0x1f0, on, &error)
           || !tn_region_set (c->control_block, n ? 0x376 : 0x3f6, on, &error))
         {
-          tn_device_log (ide->device, TN_LOG_WARNING, "channel %u stays off: %s", n, error->message);
+          tn_device_log (ide->device, TN_LOG_WARNING, "channel %u stays off: %s", n,
+                         error->message);
           g_clear_error (&error);
         }
     }
@@ -465,8 +467,8 @@ add_channel (Ide *ide, unsigned n, GError **error)
     return false;
   for (unsigned i = 0; i < 2; i++)
     {
-      AtaSetup setup = { ide->device, &host, c, ide->links[2 * n + i], 2 * n + i, i,
-                         ide->kinds[2 * n + i] };
+      AtaSetup setup
+          = { ide->device, &host, c, ide->links[2 * n + i], 2 * n + i, i, ide->kinds[2 * n + i] };
       if (!ata_init (&c->drives[i], &setup, error))
         return false;
     }
@@ -530,9 +532,10 @@ static const char *const kinds[] = { "auto", "disk", "cdrom", NULL };
 
 #define DRIVE_PROPS(i, n)                                                                          \
   TN_PROP_LINK (Ide, links[i], n, "disk image or other block back end", TN_KIND_BLOCK),            \
-      TN_PROP_ENUM (Ide, kinds[i], n "-kind",                                                      \
-                    "disk, cdrom (also without a medium), or auto: a CD if sectors have 2048 bytes", \
-                    0, kinds)
+      TN_PROP_ENUM (                                                                               \
+          Ide, kinds[i], n "-kind",                                                                \
+          "disk, cdrom (also without a medium), or auto: a CD if sectors have 2048 bytes", 0,      \
+          kinds)
 
 static const TnProperty props[] = {
   TN_PROP_UINT (Ide, slot, "slot", "PCI device number on bus 0", 7, 0, 31),

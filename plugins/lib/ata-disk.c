@@ -181,10 +181,10 @@ identify (AtaDrive *d)
     uint8_t word;
     uint16_t value;
   } fixed[] = {
-    { 0, 0x0040 },                 /* fixed drive */
-    { 4, 63 * ATA_SECTOR },        /* ATA-1: bytes of a track, and of a sector; bochsbios reads as */
-    { 5, ATA_SECTOR },             /*   many bytes as word 5 says */
-    { 20, 3 },                     /* dual ported buffer with read cache */
+    { 0, 0x0040 },          /* fixed drive */
+    { 4, 63 * ATA_SECTOR }, /* ATA-1: bytes of a track, and of a sector; bochsbios reads as */
+    { 5, ATA_SECTOR },      /*   many bytes as word 5 says */
+    { 20, 3 },              /* dual ported buffer with read cache */
     { 21, ATA_BUFFER_SIZE / 512 }, /* its size */
     { 22, 4 },                     /* bytes of READ LONG */
     { 47, 0x8000 | MAX_MULTIPLE },
@@ -215,7 +215,8 @@ identify (AtaDrive *d)
   ata_word (id, 85, 0x0008 | (d->write_cache ? 0x20 : 0) | (d->look_ahead ? 0x40 : 0));
   for (unsigned i = 0; i < 510; i++)
     sum += id[i];
-  ata_word (id, 255, 0xa5 | (uint8_t) -(sum) << 8);
+  sum = -sum;
+  ata_word (id, 255, 0xa5 | sum << 8);
   d->block_size = ATA_SECTOR;
   ata_send (d, ATA_SECTOR);
 }

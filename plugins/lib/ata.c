@@ -3,12 +3,13 @@
  * The task file and the transfer engine of ATA drives: see ata.h.
  *
  * Data passes through a buffer of 64 KiB.  A read command fills as much of it as it needs with one
- * request to the back end and then hands it out in DRQ blocks without further waiting; a write gathers
- * blocks and passes them on when the buffer is full or the command complete.  Between requests all is
- * in the saved fields, and a phase that has a request under way can be begun again from them.
+ * request to the back end and then hands it out in DRQ blocks without further waiting; a write
+ * gathers blocks and passes them on when the buffer is full or the command complete.  Between
+ * requests all is in the saved fields, and a phase that has a request under way can be begun again
+ * from them.
  *
- * A drive that is reset while its back end still works stays BSY until the request has come home: the
- * buffer belongs to the back end until then.
+ * A drive that is reset while its back end still works stays BSY until the request has come home:
+ * the buffer belongs to the back end until then.
  *
  * Departures: DRQ and INTRQ of commands without a medium access come at once.
  */
@@ -654,8 +655,8 @@ ata_restored (AtaDrive *d, GError **error)
     return true;
   d->reset_pending = false;
   if (!transfer_valid (d) || !(d->cdrom ? atapi_restored (d) : disk_restored (d)))
-    return tn_device_fail (d->setup.device, error, TN_ERROR_STATE,
-                           "state of drive %u cannot be", d->setup.number);
+    return tn_device_fail (d->setup.device, error, TN_ERROR_STATE, "state of drive %u cannot be",
+                           d->setup.number);
   if (d->phase == ATA_READING || d->phase == ATA_WRITING || d->phase == ATA_FLUSHING)
     submit (d);
   return true;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ATA drives behind a task file: disks (ata-disk.c) and packet CD drives (atapi.c) over one transfer
- * engine (ata.c).  After ANSI NCITS 317-1998 (ATA/ATAPI-4) and SFF-8020i/MMC-2.
+ * ATA drives behind a task file: disks (ata-disk.c) and packet CD drives (atapi.c) over one
+ * transfer engine (ata.c).  After ANSI NCITS 317-1998 (ATA/ATAPI-4) and SFF-8020i/MMC-2.
  *
- * The host adapter owns two AtaDrive per channel, hands register and data cycles to the drive that it
- * wants to answer, and implements AtaHost for the wires that come back.
+ * The host adapter owns two AtaDrive per channel, hands register and data cycles to the drive that
+ * it wants to answer, and implements AtaHost for the wires that come back.
  *
  *   ata_init (&drive, &setup, &error);      once, in realize
  *   ata_power_on (&drive);                  hard reset
@@ -16,7 +16,8 @@
 
 #include <tenon/tenon.h>
 
-enum { /* task file, by offset from the command block */
+/* Task file, by offset from the command block. */
+enum {
   ATA_DATA,
   ATA_ERROR,
   ATA_FEATURE = ATA_ERROR,

@@ -2,11 +2,12 @@
 /*
  * ATAPI CD-ROM drive: packet commands after SFF-8020i and MMC-2, on a disc with one data track.
  *
- * The tray belongs to the drive: an eject hides the medium until the guest or a medium change of the
- * back end closes it.  After a reset and after a medium change the drive reports a unit attention.
+ * The tray belongs to the drive: an eject hides the medium until the guest or a medium change of
+ * the back end closes it.  After a reset and after a medium change the drive reports a unit
+ * attention.
  *
- * Departures: no audio playback (a disc has no audio track); READ CD of raw sectors gives sync, header
- * and user data with zeros for the error correction bytes.
+ * Departures: no audio playback (a disc has no audio track); READ CD of raw sectors gives sync,
+ * header and user data with zeros for the error correction bytes.
  */
 #include "ata.h"
 
@@ -482,10 +483,11 @@ mode_page (uint8_t *at, uint8_t page, bool changeable)
   static const struct {
     uint8_t page, length, bytes[18];
   } pages[] = {
-    { 0x01, 6, { 0, 0x20 } },                      /* error recovery: retries */
-    { 0x0d, 6, { 0, 8, 0, 60, 0, 75 } },           /* CD: 60 s a minute, 75 frames a second */
+    { 0x01, 6, { 0, 0x20 } },                           /* error recovery: retries */
+    { 0x0d, 6, { 0, 8, 0, 60, 0, 75 } },                /* CD: 60 s a minute, 75 frames a second */
     { 0x0e, 14, { 4, 0, 0, 0, 0, 0, 1, 255, 2, 255 } }, /* audio: two channels, full volume */
-    { 0x2a, 18,
+    { 0x2a,
+      18,
       { 0x07, 0, 0x70, 0x00, 0x29, 0, SPEED_KB >> 8, SPEED_KB & 0xff, 0, 2, 0, 128, SPEED_KB >> 8,
         SPEED_KB & 0xff } }, /* capabilities */
   };

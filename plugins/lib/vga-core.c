@@ -93,8 +93,7 @@ vga_beam (const VgaCore *vga, int64_t now, VgaBeam *beam)
   position = tn_ns_to_ticks (now, dot_clock (vga)) % ((uint64_t) beam->dots_per_line * beam->lines);
   beam->line = position / beam->dots_per_line;
   beam->dot = position % beam->dots_per_line;
-  beam->display = beam->line < display * scale
-                  && beam->dot < (c[CR_H_DISPLAY_END] + 1u) * dots;
+  beam->display = beam->line < display * scale && beam->dot < (c[CR_H_DISPLAY_END] + 1u) * dots;
   beam->retrace = beam->line - start * scale < (length ? length : 16) * scale;
   return true;
 }

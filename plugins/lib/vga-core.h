@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The registers and the memory logic of an IBM VGA, for the plain card and for chips that contain one.
- * After IBM's PS/2 Hardware Interface Technical Reference, Video Subsystem (1992).
+ * The registers and the memory logic of an IBM VGA, for the plain card and for chips that contain
+ * one. After IBM's PS/2 Hardware Interface Technical Reference, Video Subsystem (1992).
  *
  * The card owns the video memory (planes interleaved: byte 4 * address + plane) and tells the core
  * where it is; it decodes the bus and asks:

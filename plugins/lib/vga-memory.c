@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * VGA memory: the path of a processor's byte through the graphics controller, and the text screen as
- * it lies in the planes.  See vga-core.h.
+ * VGA memory: the path of a processor's byte through the graphics controller, and the text screen
+ * as it lies in the planes.  See vga-core.h.
  *
  * The four planes at one address are handled as one 32-bit word, plane 0 in its low byte.
  */
@@ -168,8 +168,7 @@ vga_memory_write (VgaCore *vga, uint32_t offset, uint8_t value)
 /* ---- Text screen ---- */
 
 /* Code page 437 as it is shown, from 0 on; the control characters have pictures, too. */
-static const char *const cp437_low
-    = " ☺☻♥♦♣♠•◘○◙♂♀♪♫☼►◄↕‼¶§▬↨↑↓→←∟↔▲▼";
+static const char *const cp437_low = " ☺☻♥♦♣♠•◘○◙♂♀♪♫☼►◄↕‼¶§▬↨↑↓→←∟↔▲▼";
 static const char *const cp437_high
     = "⌂ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧"
       "╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■ ";
@@ -203,7 +202,8 @@ char *
 vga_text (const VgaCore *vga)
 {
   const uint8_t *c = vga->crtc;
-  uint32_t lines = (c[CR_V_DISPLAY_END] | (c[CR_OVERFLOW] & 2) << 7 | (c[CR_OVERFLOW] & 0x40) << 3) + 1;
+  uint32_t lines
+      = (c[CR_V_DISPLAY_END] | (c[CR_OVERFLOW] & 2) << 7 | (c[CR_OVERFLOW] & 0x40) << 3) + 1;
   uint32_t start = c[CR_START_HIGH] << 8 | c[CR_START_LOW];
   unsigned height = (c[CR_MAX_SCAN_LINE] & 0x1f) + 1;
   GString *text;

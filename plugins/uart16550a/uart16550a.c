@@ -8,9 +8,9 @@
  *   +3  LCR                            +7  SCR
  *
  * The crystal is the PC's 1.8432 MHz.  Output is paced by the baud rate: the shift register holds a
- * character for its time, then the back end gets it; when that takes none, the shift register keeps it
- * and the transmitter stands still, so nothing is lost.  Input is paced the same way, by the FIFO load.
- * The interrupt line is gated by MCR.OUT2, as the PC wires it.
+ * character for its time, then the back end gets it; when that takes none, the shift register keeps
+ * it and the transmitter stands still, so nothing is lost.  Input is paced the same way, by the
+ * FIFO load.  The interrupt line is gated by MCR.OUT2, as the PC wires it.
  *
  * Departures: errors on the line (parity, framing) never happen, and the back end is the modem: it
  * raises CTS, DSR and DCD while it is connected; RI stays off.  A divisor of 0 counts as 1.
@@ -76,6 +76,7 @@ typedef struct {
   TnDevice *device;
   uint32_t port, irq;
   const char *link;
+  bool fast;
   TnChar *chr;
   TnLine *line;
   TnTimer *tx_timer, *rx_timer;
@@ -86,7 +87,7 @@ typedef struct {
   bool connected;     /* the back end's peer is there */
 
   uint8_t rx[FIFO_SIZE], rx_count;
-  bool rx_timeout;      /* the character timeout has passed */
+  bool rx_timeout; /* the character timeout has passed */
   int64_t rx_timeout_due;
   int64_t rx_next; /* the line is busy with characters until then */
 
@@ -104,6 +105,8 @@ static int64_t
 char_time (const Uart *u)
 {
   unsigned divisor = u->dll | u->dlm << 8;
+  if (u->fast)
+    return TN_NS_PER_US;
   unsigned bits = 1 + 5 + (u->lcr & LCR_WORD) + 1 + !!(u->lcr & LCR_STOP) + !!(u->lcr & LCR_PARITY);
   return tn_ticks_to_ns ((int64_t) MAX (divisor, 1) * 16 * bits, CRYSTAL_HZ);
 }
@@ -332,7 +335,7 @@ tx_emit (Uart *u, unsigned n)
     tx_load (u, n - 1, due);
   else
     {
-      /* The timer came late: the FIFO ran empty, which is an interrupt, and the last bit left, too. */
+      /* The timer came late: the FIFO ran empty, which is an interrupt, and the last bit left. */
       u->thre_pending |= u->thre_owed || u->tx_count;
       u->thre_owed = false;
       u->tx_count = 0;
@@ -555,13 +558,14 @@ static bool
 uart_realize (void *self, GError **error)
 {
   static const TnBusOps ops = { .read = uart_read, .write = uart_write, .max_size = 1 };
-  static const TnCharFrontOps front = { front_room, front_receive, front_writable, front_connected };
+  static const TnCharFrontOps front
+      = { front_room, front_receive, front_writable, front_connected };
   Uart *u = self;
   char name[16];
 
   if (u->port & 7)
-    return tn_device_fail (u->device, error, TN_ERROR_CONFIG,
-                           "port 0x%x is not a multiple of 8", u->port);
+    return tn_device_fail (u->device, error, TN_ERROR_CONFIG, "port 0x%x is not a multiple of 8",
+                           u->port);
   if (!tn_device_add_ports (u->device, u->port, 8, &ops, TN_REGION_DEFAULT, error))
     return false;
   g_snprintf (name, sizeof name, "isa:%u", u->irq);
@@ -622,6 +626,7 @@ static const TnProperty props[] = {
   TN_PROP_UINT (Uart, port, "port", "first of eight I/O ports", 0x3f8, 0, 0xfff8),
   TN_PROP_UINT (Uart, irq, "irq", "ISA interrupt, 0 to 15", 4, 0, 15),
   TN_PROP_LINK (Uart, link, "chardev", "character back end; none swallows output", TN_KIND_CHAR),
+  TN_PROP_BOOL (Uart, fast, "fast", "characters take a microsecond, whatever the divisor says", false),
   TN_PROP_END,
 };
 

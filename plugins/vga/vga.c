@@ -6,9 +6,9 @@
  *   A0000-BFFFF        memory window
  *   C0000-             BIOS, as long as the host bridge routes reads there to the bus
  *
- * The BIOS is a file, by default Debian's package vgabios.  A picture is not made yet; in text modes the
- * property screen-file has the characters on the screen written to a file of the host when they have
- * changed.
+ * The BIOS is a file, by default Debian's package vgabios.  A picture is not made yet; in text
+ * modes the property screen-file has the characters on the screen written to a file of the host
+ * when they have changed.
  *
  * Departures: 3BC-3BF is left to printer ports.
  */
@@ -92,9 +92,9 @@ add_bios (Card *card, GError **error)
                            "%s; install the package vgabios, or set rom or bios = false",
                            why->message);
   if (size < 512 || size > ROM_MAX || (uint8_t) bytes[0] != 0x55 || (uint8_t) bytes[1] != 0xaa)
-    return tn_device_fail (card->device, error, TN_ERROR_IO,
-                           "%s is no BIOS of a card: it must begin with 55 AA and have at most 64 KiB",
-                           card->rom);
+    return tn_device_fail (
+        card->device, error, TN_ERROR_IO,
+        "%s is no BIOS of a card: it must begin with 55 AA and have at most 64 KiB", card->rom);
   rom = g_malloc (ROM_MAX);
   memset (rom, 0xff, ROM_MAX);
   memcpy (rom, bytes, size);
@@ -143,10 +143,10 @@ card_realize (void *self, GError **error)
   Card *card = self;
   vga_init (&card->vga, card->memory, MEMORY_SIZE / 4);
   card->screen_timer = tn_device_timer_new (card->device, "screen", write_screen, NULL);
-  return tn_device_add_ports (card->device, 0x3b0, 12, &low, TN_REGION_DEFAULT, error)
-         && tn_device_add_ports (card->device, 0x3c0, 32, &high, TN_REGION_DEFAULT, error)
-         && tn_device_add_mmio (card->device, 0xa0000, VGA_WINDOW_SIZE, &window, TN_REGION_DEFAULT,
-                                error)
+  return tn_device_add_ports (card->device, 0x3b0, 12, &low, TN_IO_FAST, error)
+         && tn_device_add_ports (card->device, 0x3c0, 32, &high, TN_IO_FAST, error)
+         && tn_device_add_mmio (card->device, 0xa0000, VGA_WINDOW_SIZE, &window,
+                                TN_IO_FAST | TN_IO_POSTED, error)
          && (!card->bios || add_bios (card, error));
 }
 
@@ -171,7 +171,8 @@ card_restored (void *self, GError **error)
 {
   Card *card = self;
   if (!vga_restored (&card->vga))
-    return tn_device_fail (card->device, error, TN_ERROR_STATE, "registers cannot hold such values");
+    return tn_device_fail (card->device, error, TN_ERROR_STATE,
+                           "registers cannot hold such values");
   start_screen (card);
   return true;
 }

@@ -522,7 +522,8 @@ test_packet_dma (void)
 static void
 test_packet_answers (void)
 {
-  static const uint8_t inquiry[12] = { 0x12, 0, 0, 0, 36 }, toc[12] = { 0x43, 2, 0, 0, 0, 0, 0, 0, 20 };
+  static const uint8_t inquiry[12] = { 0x12, 0, 0, 0, 36 },
+                       toc[12] = { 0x43, 2, 0, 0, 0, 0, 0, 0, 20 };
   static const uint8_t page2a[12] = { 0x5a, 0, 0x2a, 0, 0, 0, 0, 0, 255 };
   static const uint8_t unknown[12] = { 0xff };
   TnHarness *h = new_controller (true);
@@ -588,10 +589,10 @@ test_medium_change (void)
 static void
 fuzz_step (TnHarness *h, GRand *rand)
 {
-  static const uint8_t commands[] = { 0x20, 0x30, 0xc4, 0xc5, 0xc6, 0xc8, 0xca, 0xec, 0xa0, 0xa1, 0x08,
-                                      0x90, 0x91, 0xe7, 0xef, 0x40, 0x70, 0xe5 };
-  static const uint8_t packets[] = { 0x28, 0xa8, 0xbe, 0xb9, 0x43, 0x46, 0x4a, 0x5a, 0x1a, 0x55, 0x15,
-                                     0x03, 0x12, 0x1b, 0x1e, 0x42, 0x51, 0x52, 0xbd };
+  static const uint8_t commands[] = { 0x20, 0x30, 0xc4, 0xc5, 0xc6, 0xc8, 0xca, 0xec, 0xa0,
+                                      0xa1, 0x08, 0x90, 0x91, 0xe7, 0xef, 0x40, 0x70, 0xe5 };
+  static const uint8_t packets[] = { 0x28, 0xa8, 0xbe, 0xb9, 0x43, 0x46, 0x4a, 0x5a, 0x1a, 0x55,
+                                     0x15, 0x03, 0x12, 0x1b, 0x1e, 0x42, 0x51, 0x52, 0xbd };
   uint16_t base = g_rand_boolean (rand) ? PRIMARY : SECONDARY;
   uint16_t items[300];
   uint32_t value = g_rand_int (rand);
@@ -611,7 +612,8 @@ fuzz_step (TnHarness *h, GRand *rand)
       tn_harness_outs (h, base, items, g_rand_int_range (rand, 0, 300), 2);
       break;
     case 3:
-      tn_harness_ins (h, base, items, g_rand_int_range (rand, 0, 150), g_rand_boolean (rand) ? 2 : 4);
+      tn_harness_ins (h, base, items, g_rand_int_range (rand, 0, 150),
+                      g_rand_boolean (rand) ? 2 : 4);
       break;
     case 4:
       tn_harness_out32 (h, BM + (value & 12), value >> 8);

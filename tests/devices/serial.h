@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* For tests of character back ends: a serial port in front of one, as a guest uses it by polling. */
+/* For tests of character back ends: a serial port in front of one, as a guest uses it by polling.
+ */
 #pragma once
 
 #include "roundtrip.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* NS16550A on the fake bus, after the PC16550D data sheet and what Linux's 8250 driver asks of it. */
+/* NS16550A on the fake bus, after the PC16550D data sheet and what Linux's 8250 driver asks of it.
+ */
 #include "hostile.h"
 #include "roundtrip.h"
 

@@ -53,10 +53,16 @@ need_guest () {
   done
 }
 
-# machine_start CONFIG [ARGUMENT...]
+# machine_start CONFIG [ARGUMENT...]: with a disk of its own where the demo has one
 machine_start () {
   local config=$1
   shift
+  case $config in
+    */demo.cfg)
+      need_guest demo.img
+      cp --sparse=always "$guests/demo.img" "$work/demo.img" || exit 99
+      set -- --set "hd0.file=$work/demo.img" "$@" ;;
+  esac
   rm -f "$work/keys"
   mkfifo "$work/keys"
   : > "$work/console"

@@ -13,7 +13,7 @@
  * Writes by devices may come from any thread: they are queued and done at the next boundary.
  *
  * Code on pages that are not plain memory (an option ROM behind MMIO, all ones) is not cached; nor
- * are blocks that end early because of the segment's limit.
+ * are blocks that the segment's limit cuts short where a longer one is known.
  */
 #include "block.h"
 
@@ -511,13 +511,17 @@ vmm_blocks_written_async (VmmVcpu *c, uint32_t address, unsigned size)
 {
   VmmBlockCache *bc = c->blocks;
   lock_queue (bc);
-  if (bc->queued < VMM_BLOCK_QUEUE)
+  unsigned n = bc->queued;
+  if (n > 0 && n <= VMM_BLOCK_QUEUE && bc->queue[n - 1].address + bc->queue[n - 1].size == address)
+    bc->queue[n - 1].size += size; /* a transfer sector by sector */
+  else if (n < VMM_BLOCK_QUEUE)
     {
-      bc->queue[bc->queued].address = address;
-      bc->queue[bc->queued].size = size;
+      bc->queue[n].address = address;
+      bc->queue[n].size = size;
+      bc->queued++;
     }
-  if (bc->queued <= VMM_BLOCK_QUEUE)
-    bc->queued++;
+  else
+    bc->queued = VMM_BLOCK_QUEUE + 1;
   unlock_queue (bc);
   atomic_fetch_or (&c->attention, ATT_CODE);
 }

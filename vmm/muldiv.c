@@ -82,6 +82,12 @@ IMUL_SIZE (16, "w")
 IMUL_SIZE (32, "l")
 
 static void
+imul_r_r_32 (VmmVcpu *c, const VmmInsn *i)
+{
+  c->gpr[i->reg] = do_imul2_32 (c, c->gpr[i->reg], c->gpr[i->rm]);
+}
+
+static void
 imul_r_rm_32flat (VmmVcpu *c, const VmmInsn *i)
 {
   VMM_FLAT (p, VmmMem32, read, imul_r_rm_32)

@@ -98,8 +98,8 @@ imul_r_rm_32flat (VmmVcpu *c, const VmmInsn *i)
   {                                                                                                \
     NULL, name##16, name##32                                                                       \
   }
-const VmmForms vmm_imul_r_rm = { IMUL_FORMS (imul_r_rm_),
-                                 IMUL_FORMS (imul_r_rm_),
+const VmmForms vmm_imul_r_rm = { { NULL, imul_r_rm_16, imul_r_r_32 },
+                                 { NULL, imul_r_rm_16, imul_r_rm_32 },
                                  { NULL, imul_r_rm_16, imul_r_rm_32flat } };
 const VmmForms vmm_imul_r_rm_i
     = { IMUL_FORMS (imul_r_rm_i_), IMUL_FORMS (imul_r_rm_i_), IMUL_FORMS (imul_r_rm_i_) };

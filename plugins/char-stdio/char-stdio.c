@@ -169,11 +169,11 @@ say (Stdio *s, const char *text)
 static void
 help (Stdio *s)
 {
-  g_autofree char *text = g_strdup_printf ("\r\nTenon: Ctrl-%c then  x  power off and leave\r\n"
-                                           "                     r  reset the machine\r\n"
-                                           "                     z  suspend Tenon\r\n"
-                                           "                     h  this help\r\n"
-                                           "                Ctrl-%c  the key itself\r\n",
+  g_autofree char *text = g_strdup_printf ("\nTenon: Ctrl-%c then  x  power off and leave\n"
+                                           "                     r  reset the machine\n"
+                                           "                     z  suspend Tenon\n"
+                                           "                     h  this help\n"
+                                           "                Ctrl-%c  the key itself\n",
                                            s->escape_key + '@', s->escape_key + '@');
   say (s, text);
 }

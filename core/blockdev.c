@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Disk requests.  Between front ends (controllers) and a back end (image) stands a store of the core,
- * known by the back end's name, with a queue and one worker thread: requests of a back end run one at
- * a time, in order, off the machine lock.  What is done waits in the hub's list until it is delivered
- * under the lock:
+ * Disk requests.  Between front ends (controllers) and a back end (image) stands a store of the
+ * core, known by the back end's name, with a queue and one worker thread: requests of a back end
+ * run one at a time, in order, off the machine lock.  What is done waits in the hub's list until it
+ * is delivered under the lock:
  *
  *   real time      a source on the machine's main context, woken by the worker
- *   counted time   an event of the clock COUNTED_LATENCY after the request, which waits for the worker,
- *                  so that a run can be repeated
- *   by hand        tn_machine_settle_blocks () alone (the harness)
+ *   counted time   an event of the clock COUNTED_LATENCY after the request, which waits for the
+ * worker, so that a run can be repeated by hand        tn_machine_settle_blocks () alone (the
+ * harness)
  *
  * Draining (before swaps and saves) delivers until nothing is in flight.
  */
@@ -114,8 +114,8 @@ worker (void *data)
 
 /* ---- Delivery, under the machine lock ---- */
 
-/* What may be delivered next: anything in real time; else in the order of submission, as which back end
-   is faster must not change a run. */
+/* What may be delivered next: anything in real time; else in the order of submission, as which back
+   end is faster must not change a run. */
 static Request *
 take_done (TnBlockHub *hub)
 {
@@ -403,7 +403,8 @@ link_store (TnDevice *device, const char *link, GError **error)
 
   if (back == NULL && !tn_block_has_host (m, link))
     {
-      tn_device_fail (device, error, TN_ERROR_MISSING, "there is no disk back end named '%s'", link);
+      tn_device_fail (device, error, TN_ERROR_MISSING, "there is no disk back end named '%s'",
+                      link);
       return NULL;
     }
   if (back != NULL && back->instance->plugin->kind != TN_KIND_BLOCK)
@@ -421,7 +422,8 @@ link_store (TnDevice *device, const char *link, GError **error)
 }
 
 TnBlock *
-tn_device_block (TnDevice *device, const char *link, TnMediaFunc changed, void *data, GError **error)
+tn_device_block (TnDevice *device, const char *link, TnMediaFunc changed, void *data,
+                 GError **error)
 {
   Store *store = NULL;
   TnBlock *block;
@@ -484,7 +486,8 @@ submit (TnBlock *block, RequestKind kind, uint64_t offset, void *buffer, size_t 
 }
 
 void
-tn_block_read (TnBlock *block, uint64_t offset, void *buffer, size_t size, TnBlockFunc done, void *data)
+tn_block_read (TnBlock *block, uint64_t offset, void *buffer, size_t size, TnBlockFunc done,
+               void *data)
 {
   g_return_if_fail (block != NULL && buffer != NULL && done != NULL);
   submit (block, REQUEST_READ, offset, buffer, size, done, data);

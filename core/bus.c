@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Regions, and the port bus: a table of 64 Ki entries that leads from a port to the region that owns
- * it.  Passive listeners of writes (TN_IO_SHARED_READ), and ports that answer dwords alone
+ * Regions, and the port bus: a table of 64 Ki entries that leads from a port to the region that
+ * owns it.  Passive listeners of writes (TN_IO_SHARED_READ), and ports that answer dwords alone
  * (TN_IO_DWORD), stand in lists beside it.
  *
- * Cycles: an access that is not naturally aligned is split into aligned ones, low part first, as the
- * processor's bus unit does; a part wider than the region's max_size, or one that leaves the region,
- * is split again.
+ * Cycles: an access that is not naturally aligned is split into aligned ones, low part first, as
+ * the processor's bus unit does; a part wider than the region's max_size, or one that leaves the
+ * region, is split again.
  */
 #include "internal.h"
 
@@ -106,7 +106,8 @@ read_cycle (TnRegion *r, uint32_t offset, unsigned size)
     {
       uint32_t aligned = offset & ~(uint32_t) (r->min_size - 1);
 
-      return r->ops->read (r->self, aligned, r->min_size) >> (8 * (offset - aligned)) & lanes (size);
+      return r->ops->read (r->self, aligned, r->min_size) >> (8 * (offset - aligned))
+             & lanes (size);
     }
   return r->ops->read (r->self, offset, size) & lanes (size);
 }
@@ -147,7 +148,8 @@ tn_region_write (TnRegion *r, uint32_t address, uint32_t value, unsigned size)
 
   if (r->ops->write == NULL)
     return;
-  /* The first part may move or hide the region: the rest is lost then, as a decoder would lose it. */
+  /* The first part may move or hide the region: the rest is lost then, as a decoder would lose it.
+   */
   for (unsigned n = 0; n < size && r->mapped && r->first == first; n += step)
     write_cycle (r, address - first + n, value >> (8 * n), step);
 }

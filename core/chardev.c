@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Character streams.  Between a front end (UART) and its back end (terminal, pty ...) stands a pipe of
- * the core, known by the back end's device name.  It holds two small buffers: bytes that the back end
- * delivered and the front end had no room for, and bytes that the front end sent while there was no
- * back end (during a swap) or while it was loading.  Either side may go and come; what is held moves
- * on when both are there again.
+ * Character streams.  Between a front end (UART) and its back end (terminal, pty ...) stands a pipe
+ * of the core, known by the back end's device name.  It holds two small buffers: bytes that the
+ * back end delivered and the front end had no room for, and bytes that the front end sent while
+ * there was no back end (during a swap) or while it was loading.  Either side may go and come; what
+ * is held moves on when both are there again.
  */
 #include "internal.h"
 
@@ -333,7 +333,8 @@ link_pipe (TnDevice *device, const char *link, GError **error)
 
   if (back == NULL && !tn_char_has_host (m, link))
     {
-      tn_device_fail (device, error, TN_ERROR_MISSING, "there is no character back end named '%s'", link);
+      tn_device_fail (device, error, TN_ERROR_MISSING, "there is no character back end named '%s'",
+                      link);
       return NULL;
     }
   if (back != NULL && back->instance->plugin->kind != TN_KIND_CHAR)
@@ -345,8 +346,8 @@ link_pipe (TnDevice *device, const char *link, GError **error)
   pipe->back = back;
   if (pipe->front == NULL)
     return pipe;
-  tn_device_fail (device, error, TN_ERROR_CLASH, "the character back end '%s' already serves %s", link,
-                  pipe->front->resource.owner->device->name);
+  tn_device_fail (device, error, TN_ERROR_CLASH, "the character back end '%s' already serves %s",
+                  link, pipe->front->resource.owner->device->name);
   return NULL;
 }
 
@@ -434,7 +435,8 @@ tn_char_commit (TnMachine *m)
       tell_connected (m, pipe);
       writable (m, pipe);
       ops = back_ops (m, pipe, &self);
-      if (ops != NULL && ops->accept != NULL && pipe->to_front->len == 0 && front_room (m, pipe) > 0)
+      if (ops != NULL && ops->accept != NULL && pipe->to_front->len == 0
+          && front_room (m, pipe) > 0)
         ops->accept (self);
     }
 }

@@ -3,10 +3,10 @@
  * The virtual clock and its one queue of events.
  *
  * Real mode: now = CLOCK_MONOTONIC - base; a pause moves base on.  Counted mode: now stands still
- * until tn_clock_advance ().  Events are a binary heap ordered by time, then by the order of setting,
- * so that a run can be repeated.  Events that are set again and again to a time that has passed go on
- * at the next nanosecond (counted, after ROUNDS_PER_TIME) or in the next run (real), so that no device
- * can hold the queue for ever.
+ * until tn_clock_advance ().  Events are a binary heap ordered by time, then by the order of
+ * setting, so that a run can be repeated.  Events that are set again and again to a time that has
+ * passed go on at the next nanosecond (counted, after ROUNDS_PER_TIME) or in the next run (real),
+ * so that no device can hold the queue for ever.
  */
 #include "internal.h"
 

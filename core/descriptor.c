@@ -38,7 +38,8 @@ valid_name (const char *name)
 {
   if (name == NULL || !g_ascii_islower (name[0]))
     return false;
-  return strspn (name, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen (name) && strlen (name) < 64;
+  return strspn (name, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen (name)
+         && strlen (name) < 64;
 }
 
 static bool
@@ -216,7 +217,8 @@ check_operations (const Check *check)
   if (p->kind == TN_KIND_BLOCK
       && (p->block_ops == NULL || p->block_ops->info == NULL || p->block_ops->read == NULL
           || p->block_ops->write == NULL || p->block_ops->flush == NULL))
-    return fail (check, "a block back end needs block_ops with 'info', 'read', 'write' and 'flush'");
+    return fail (check,
+                 "a block back end needs block_ops with 'info', 'read', 'write' and 'flush'");
   return true;
 }
 
@@ -226,8 +228,10 @@ check_header (const Check *check, const TnPlugin *raw)
   if (raw->magic != TN_PLUGIN_MAGIC)
     return fail (check, TN_PLUGIN_SYMBOL " is not a plugin descriptor (wrong magic)");
   if (raw->minor > TN_PLUGIN_MINOR || raw->struct_size > sizeof (TnPlugin))
-    return fail (check, "built for plugin interface %u.%u, but this Tenon has %u.%u; rebuild it, or "
-                 "update Tenon", TN_PLUGIN_MAJOR, raw->minor, TN_PLUGIN_MAJOR, TN_PLUGIN_MINOR);
+    return fail (check,
+                 "built for plugin interface %u.%u, but this Tenon has %u.%u; rebuild it, or "
+                 "update Tenon",
+                 TN_PLUGIN_MAJOR, raw->minor, TN_PLUGIN_MAJOR, TN_PLUGIN_MINOR);
   if (raw->struct_size < LEAST_SIZE)
     return fail (check, "its descriptor is too short (%u bytes)", raw->struct_size);
   return true;

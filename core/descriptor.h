@@ -4,6 +4,6 @@
 
 #include "machine.h"
 
-/* Copies the descriptor into *plugin (zero-extended where it is older than this core) and checks all
-   of it: whatever passes can be used without further checks. */
+/* Copies the descriptor into *plugin (zero-extended where it is older than this core) and checks
+   all of it: whatever passes can be used without further checks. */
 bool tn_descriptor_take (TnPlugin *plugin, const TnPlugin *raw, const char *path, GError **error);

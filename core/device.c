@@ -212,7 +212,8 @@ log_allowed (TnDevice *device)
       device->log_window = now;
       device->log_count = device->log_suppressed = 0;
       if (suppressed > 0)
-        tn_device_log (device, TN_LOG_GUEST_ERROR, "%u more such messages were left out", suppressed);
+        tn_device_log (device, TN_LOG_GUEST_ERROR, "%u more such messages were left out",
+                       suppressed);
     }
   if (device->log_count++ < LOG_PER_WINDOW)
     return true;
@@ -419,8 +420,8 @@ tn_device_swapping (TnDevice *device)
   return device->swapping;
 }
 
-/* A descriptor that goes away in a swap is closed when the swap commits: until then the old instance
-   may have to go on with it. */
+/* A descriptor that goes away in a swap is closed when the swap commits: until then the old
+   instance may have to go on with it. */
 void
 tn_device_keep_fd (TnDevice *device, const char *name, int fd)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * GObject classes made from descriptors.  A class stands for one schema, that is, a plugin's name with
- * the names and types of its properties and signals; all its code and strings belong to the core, as
- * GLib never forgets a type.  An object of such a class is a device's card: what scripts and the
- * control interface see.  Properties are read only, as a running device takes no new ones.
+ * GObject classes made from descriptors.  A class stands for one schema, that is, a plugin's name
+ * with the names and types of its properties and signals; all its code and strings belong to the
+ * core, as GLib never forgets a type.  An object of such a class is a device's card: what scripts
+ * and the control interface see.  Properties are read only, as a running device takes no new ones.
  *
  * Types of properties: bool -> boolean, uint -> uint, uint64 -> uint64, the rest -> string.
  */
@@ -123,8 +123,9 @@ card_class_init (void *class, void *data)
     {
       GType type = G_TYPE_UINT64;
 
-      g_signal_newv (schema->signals->pdata[n], G_OBJECT_CLASS_TYPE (class), G_SIGNAL_RUN_LAST, NULL,
-                     NULL, NULL, NULL, G_TYPE_NONE, g_array_index (schema->values, bool, n), &type);
+      g_signal_newv (schema->signals->pdata[n], G_OBJECT_CLASS_TYPE (class), G_SIGNAL_RUN_LAST,
+                     NULL, NULL, NULL, NULL, G_TYPE_NONE, g_array_index (schema->values, bool, n),
+                     &type);
     }
 }
 

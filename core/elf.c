@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A look at a file before the dynamic linker maps it: dlopen () of a truncated or foreign object may
- * end in SIGBUS instead of an error.
+ * A look at a file before the dynamic linker maps it: dlopen () of a truncated or foreign object
+ * may end in SIGBUS instead of an error.
  */
 #include "internal.h"
 

@@ -2,11 +2,12 @@
 /*
  * Fields of an instance as a{sv}, driven by the descriptor's table:
  *
- *   bool -> b, UINT -> y q u t, INT -> n n i x (there is no signed byte), several of these -> arrays,
- *   BYTES -> ay, TIME -> x relative to now (the largest number: never), STRUCT -> a{sv} or aa{sv}
+ *   bool -> b, UINT -> y q u t, INT -> n n i x (there is no signed byte), several of these ->
+ * arrays, BYTES -> ay, TIME -> x relative to now (the largest number: never), STRUCT -> a{sv} or
+ * aa{sv}
  *
- * Loading trusts nothing: a name that the table does not know, one that comes twice, a wrong type or
- * length are errors; a field is missed unless it is newer than the saved version.
+ * Loading trusts nothing: a name that the table does not know, one that comes twice, a wrong type
+ * or length are errors; a field is missed unless it is newer than the saved version.
  */
 #include "internal.h"
 
@@ -94,7 +95,8 @@ save_time (const uint8_t *at, int64_t now)
 {
   int64_t when = get_signed (at, sizeof (int64_t));
 
-  return g_variant_new_int64 (when == TN_TIME_NEVER ? TN_TIME_NEVER : saturating ((__int128) when - now));
+  return g_variant_new_int64 (when == TN_TIME_NEVER ? TN_TIME_NEVER
+                                                    : saturating ((__int128)when - now));
 }
 
 static GVariant *
@@ -271,8 +273,8 @@ load_field (const Load *load, const TnField *f, uint8_t *at, GVariant *v)
   bool typed = g_variant_is_of_type (v, G_VARIANT_TYPE (type));
 
   if (!typed)
-    refuse (load, "field '%s' is of type '%s', expected '%s'", f->name, g_variant_get_type_string (v),
-            type);
+    refuse (load, "field '%s' is of type '%s', expected '%s'", f->name,
+            g_variant_get_type_string (v), type);
   g_free (type);
   return typed && (f->count == 1 ? load_element (load, f, at, v) : load_array (load, f, at, v));
 }

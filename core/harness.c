@@ -38,7 +38,8 @@ die (const char *format, ...)
 /* ---- Hooks ---- */
 
 static void
-hook_log (void *opaque, const char *category, TnLogLevel level, const char *device, const char *text)
+hook_log (void *opaque, const char *category, TnLogLevel level, const char *device,
+          const char *text)
 {
   static const char *const names[] = { "error", "warning", "info", "guest-error", "debug" };
 

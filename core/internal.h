@@ -3,10 +3,10 @@
  * Structures that the files of the device half share; the machine half includes machine.h alone.
  *
  * TnDevice is what the machine knows by name; TnInstance is one life of it: a module, a block of
- * instance_size bytes and a ledger of what the code acquired.  A swap makes a second instance beside
- * the first: the first one's resources are detached (they let go of exclusive things such as ports,
- * but remember them), then either freed (commit) or attached again (roll back).  Attaching cannot
- * fail, as the machine lock is held all the time.
+ * instance_size bytes and a ledger of what the code acquired.  A swap makes a second instance
+ * beside the first: the first one's resources are detached (they let go of exclusive things such as
+ * ports, but remember them), then either freed (commit) or attached again (roll back).  Attaching
+ * cannot fail, as the machine lock is held all the time.
  */
 #pragma once
 
@@ -200,8 +200,8 @@ void tn_memory_map_set_routes (TnMemoryMap *map, GBytes *routes);
 extern const TnResourceClass tn_line_class;
 TnBroker *tn_broker_new (TnMachine *m);
 void tn_broker_free (TnBroker *broker);
-/* Between the two, sources change without anybody being told; they nest.  Unmuting tells the watchers
-   of the wires whose level differs from what was told last. */
+/* Between the two, sources change without anybody being told; they nest.  Unmuting tells the
+   watchers of the wires whose level differs from what was told last. */
 void tn_broker_mute (TnBroker *broker);
 void tn_broker_unmute (TnBroker *broker);
 unsigned tn_broker_edges (TnBroker *broker, const char *name); /* rising, since the last call */
@@ -210,7 +210,8 @@ GVariant *tn_lines_save (TnInstance *instance);
 void tn_lines_load (TnInstance *instance, GVariant *levels);
 GVariant *tn_broker_save_driven (TnBroker *broker);
 void tn_broker_load_driven (TnBroker *broker, GVariant *levels);
-/* What the wires show now counts as told (machine load); and: the core's own watchers are told it. */
+/* What the wires show now counts as told (machine load); and: the core's own watchers are told it.
+ */
 void tn_broker_settle (TnBroker *broker);
 void tn_broker_tell_core (TnBroker *broker);
 /* Interrupt controller services of the machine (line.c). */
@@ -237,7 +238,8 @@ void tn_isadma_request_host (TnMachine *m, unsigned channel, bool level);
 
 TnCharHub *tn_char_hub_new (void);
 void tn_char_hub_free (TnCharHub *hub);
-/* Bytes that the core holds between the two sides of a back end: (ayay) to the front, to the back. */
+/* Bytes that the core holds between the two sides of a back end: (ayay) to the front, to the back.
+ */
 GVariant *tn_char_save (TnDevice *back);
 void tn_char_load (TnDevice *back, GVariant *state);
 void tn_char_commit (TnMachine *m); /* after a swap: moves what is held */

@@ -75,11 +75,15 @@ dma_describe (TnResource *resource, TnResourceFunc func, void *data)
   func (data, "dma-channel", ((TnDma *) resource)->channel, 1, NULL);
 }
 
-const TnResourceClass tn_dma_class = { .kind = "dma-channel", .detach = dma_detach, .attach = dma_attach,
-                                       .free = dma_free, .describe = dma_describe };
+const TnResourceClass tn_dma_class = { .kind = "dma-channel",
+                                       .detach = dma_detach,
+                                       .attach = dma_attach,
+                                       .free = dma_free,
+                                       .describe = dma_describe };
 
 TnDma *
-tn_device_dma_channel (TnDevice *device, unsigned channel, TnDmaFunc func, void *user, GError **error)
+tn_device_dma_channel (TnDevice *device, unsigned channel, TnDmaFunc func, void *user,
+                       GError **error)
 {
   TnIsaDma *isa = device->machine->dma;
   TnDma *dma;
@@ -94,8 +98,8 @@ tn_device_dma_channel (TnDevice *device, unsigned channel, TnDmaFunc func, void 
     {
       const TnInstance *owner = isa->channel[channel]->resource.owner;
 
-      tn_device_fail (device, error, TN_ERROR_CLASH, "DMA channel %u already belongs to %s", channel,
-                      owner ? owner->device->name : "the test");
+      tn_device_fail (device, error, TN_ERROR_CLASH, "DMA channel %u already belongs to %s",
+                      channel, owner ? owner->device->name : "the test");
       return NULL;
     }
   dma = g_new0 (TnDma, 1);
@@ -192,8 +196,8 @@ tn_device_dma_dreq (TnDevice *device, unsigned channel)
 }
 
 size_t
-tn_device_dma_service (TnDevice *device, unsigned channel, uint8_t *data, size_t size, bool to_memory,
-                       bool tc)
+tn_device_dma_service (TnDevice *device, unsigned channel, uint8_t *data, size_t size,
+                       bool to_memory, bool tc)
 {
   TnIsaDma *isa = device->machine->dma;
   TnDma *dma = channel < CHANNELS ? isa->channel[channel] : NULL;

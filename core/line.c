@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The IRQ broker: named wires.  A wire is a GObject whose signal "changed" tells its level; the level
- * is the OR of its sources, each of which belongs to a device's ledger or to the core.
+ * The IRQ broker: named wires.  A wire is a GObject whose signal "changed" tells its level; the
+ * level is the OR of its sources, each of which belongs to a device's ledger or to the core.
  *
  * A wire remembers the level that it told last.  While the broker is muted (a swap, a load, a reset
  * of the whole machine) sources change silently; unmuting tells only what is different then.
@@ -104,7 +104,8 @@ tell (TnWire *wire)
   if (wire->broker->muted || wire->telling)
     return;
   wire->telling = true;
-  for (unsigned n = 0; n < MAX_ROUNDS && wire->told != (wire->high > 0) && !wire->broker->muted; n++)
+  for (unsigned n = 0; n < MAX_ROUNDS && wire->told != (wire->high > 0) && !wire->broker->muted;
+       n++)
     {
       wire->told = wire->high > 0;
       wire->edges += wire->told;

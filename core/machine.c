@@ -173,7 +173,8 @@ tn_machine_find (TnMachine *m, const char *name)
 static bool
 name_is_free (TnMachine *m, const char *name, GError **error)
 {
-  if (*name == '\0' || strlen (name) > 63 || !g_str_is_ascii (name) || strpbrk (name, " :/\t\n") != NULL)
+  if (*name == '\0' || strlen (name) > 63 || !g_str_is_ascii (name)
+      || strpbrk (name, " :/\t\n") != NULL)
     g_set_error (error, TN_ERROR, TN_ERROR_CONFIG,
                  "'%s' cannot name a device: expected up to 63 letters, digits, '-' and '_'", name);
   else if (tn_machine_find (m, name) != NULL)

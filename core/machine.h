@@ -8,19 +8,19 @@
  *
  * A TnMachine works without any processor (the harness is one).  Life cycle:
  *
- *   TnMachine *m = tn_machine_new (&(TnMachineConfig){ .ram_size = 64 << 20, .clock = TN_CLOCK_REAL,
- *                                                      .hooks = &hooks, .opaque = me }, &error);
+ *   TnMachineConfig config = { .ram_size = 64 << 20, .hooks = &hooks, .opaque = me };
+ *   TnMachine *m = tn_machine_new (&config, &error);
  *   TnDevice *d = tn_machine_add (m, "com1", "uart16550a", &error);
  *   tn_device_config_string (d, "port", "0x3f8", &error);
  *   tn_machine_realize (m, &error);      back ends first, then devices in the order of adding
  *   tn_machine_reset (m);                power on
- *   ... under tn_machine_lock(): tn_machine_port_read () ..., tn_clock_run (), tn_machine_swap () ...
+ *   ... under tn_machine_lock (): tn_machine_port_read (), tn_clock_run (), tn_machine_swap () ...
  *   tn_machine_free (m);
  *
  * Threads.  One recursive lock guards everything; whatever takes a TnMachine, TnDevice, TnClock or
  * TnLine is called with it held unless marked [locks itself] or [any thread].  Guest code runs
- * without the lock; the memory map may change only while none runs, so the map, swap, reset and load
- * call hooks->quiesce () and hooks->resume () around what they do.
+ * without the lock; the memory map may change only while none runs, so the map, swap, reset and
+ * load call hooks->quiesce () and hooks->resume () around what they do.
  *
  * Symbols: only sdk/tenon/ and tn_main () are visible outside of libtenon; the tenon program is a
  * main () that calls tn_main ().
@@ -43,16 +43,17 @@ typedef struct TnModule TnModule;
 
 /* What the machine half does for the device half.  Any may be NULL.  Called with the lock held. */
 typedef struct {
-  /* `device` is NULL for the machine itself; category is the plugin's name, "firmware", "machine"... */
+  /* `device` is NULL for the machine itself; category: the plugin's name, "firmware", "machine" */
   void (*log) (void *opaque, const char *category, TnLogLevel level, const char *device,
                const char *text);
   /* Note the wish and carry it out at the next safe point (tn_machine_reset () and the vCPU). */
   void (*request_reset) (void *opaque, TnResetKind kind);
   void (*request_poweroff) (void *opaque);
-  /* The clock's earliest event is now at `when` (TN_TIME_NEVER: none); wake who runs tn_clock_run (). */
+  /* The clock's earliest event is now at `when` (TN_TIME_NEVER: none): wake who runs the clock. */
   void (*deadline) (void *opaque, int64_t when);
-  /* Stop guest code (return once no vCPU executes any), and let it go on.  They nest.  On the vCPU's own
-     thread between exits there is nothing to do.  A vCPU waiting for the machine lock counts as stopped. */
+  /* Stop guest code (return once no vCPU executes any), and let it go on.  They nest.  On the
+     vCPU's own thread between exits there is nothing to do.  A vCPU waiting for the machine lock
+     counts as stopped. */
   void (*quiesce) (void *opaque);
   void (*resume) (void *opaque);
   /* A message on the APIC bus; return whether a processor accepted it. */
@@ -73,7 +74,7 @@ typedef struct {
   TnClockMode clock;
   int64_t wall_clock_offset_us; /* added to the host's wall clock */
   GMainContext *context;        /* serves fds and completions; NULL: the default one */
-  const char *base_dir;         /* relative FILE properties start here; NULL: the working directory */
+  const char *base_dir; /* relative FILE properties start here; NULL: the working directory */
   const TnMachineHooks *hooks;  /* lives as long as the machine */
   void *opaque;
   bool block_by_hand; /* block completions are delivered by tn_machine_settle_blocks () alone */
@@ -93,32 +94,33 @@ void tn_machine_log (TnMachine *m, const char *category, TnLogLevel level, const
 void tn_machine_quiesce (TnMachine *m); /* nest; see hooks */
 void tn_machine_resume (TnMachine *m);
 
-/* Adds a device that is not realized yet.  `plugin` is a type name looked up on the search path, or a
-   path when it has a '/'.  The name is taken by the machine.  Owned by the machine. */
+/* Adds a device that is not realized yet.  `plugin` is a type name looked up on the search path, or
+   a path when it has a '/'.  The name is taken by the machine.  Owned by the machine. */
 TnDevice *tn_machine_add (TnMachine *m, const char *name, const char *plugin, GError **error);
 TnDevice *tn_machine_find (TnMachine *m, const char *name);
 /* Devices in the order of adding; owned by the machine. */
 GPtrArray *tn_machine_devices (TnMachine *m);
-/* Checks links and required properties, then realizes all devices.  After a failure the machine holds
-   nothing of them and can only be freed. */
+/* Checks links and required properties, then realizes all devices.  After a failure the machine
+   holds nothing of them and can only be freed. */
 bool tn_machine_realize (TnMachine *m, GError **error);
 /* Hard reset of all devices (not of processors).  Quiesces. */
 void tn_machine_reset (TnMachine *m);
-/* Replaces the plugin of a running device; `file` NULL: look up the same name again (or the same path).
-   False: the old one runs on.  Quiesces; any thread but not from a device's callback. */
+/* Replaces the plugin of a running device; `file` NULL: look up the same name again (or the same
+   path). False: the old one runs on.  Quiesces; any thread but not from a device's callback. */
 bool tn_machine_swap (TnMachine *m, TnDevice *device, const char *file, GError **error);
-/* All devices (and processors, by the hooks) without main memory.  A GVariant with a full reference. */
+/* All devices (and processors, by the hooks) without main memory.  Returns a full reference. */
 GVariant *tn_machine_save (TnMachine *m, GError **error);
-/* Refuses hostile input before anything has changed where it can be seen before; if a device refuses
-   late, the state from before is put back. */
+/* Refuses hostile input before anything has changed where it can be seen before; if a device
+   refuses late, the state from before is put back. */
 bool tn_machine_load (TnMachine *m, GVariant *state, GError **error);
 
-/* ---- Guest's cycles: called by the vCPU thread at its exits, by the harness, under the lock ---- */
+/* ---- Guest's cycles: called by the vCPU's thread at its exits, by the harness, locked ---- */
 
 uint32_t tn_machine_port_read (TnMachine *m, uint16_t port, unsigned size);
 void tn_machine_port_write (TnMachine *m, uint16_t port, uint32_t value, unsigned size);
 /* REP INS/OUTS: up to `count` items of `size` bytes; returns how many were moved, at least 1. */
-uint32_t tn_machine_port_ins (TnMachine *m, uint16_t port, void *items, uint32_t count, unsigned size);
+uint32_t tn_machine_port_ins (TnMachine *m, uint16_t port, void *items, uint32_t count,
+                              unsigned size);
 uint32_t tn_machine_port_outs (TnMachine *m, uint16_t port, const void *items, uint32_t count,
                                unsigned size);
 /* Cycles on the memory bus, wherever they lead (cards, ROM, main memory as routed). */
@@ -129,9 +131,9 @@ void tn_machine_dma_read (TnMachine *m, uint32_t address, void *buffer, uint32_t
 void tn_machine_dma_write (TnMachine *m, uint32_t address, const void *buffer, uint32_t size);
 uint32_t tn_machine_pci_read (TnMachine *m, unsigned bus, unsigned devfn, unsigned offset,
                               unsigned size);
-void tn_machine_pci_write (TnMachine *m, unsigned bus, unsigned devfn, unsigned offset, uint32_t value,
-                           unsigned size);
-/* INTA cycles: the vector from the interrupt controller; 0xff with a log entry where there is none. */
+void tn_machine_pci_write (TnMachine *m, unsigned bus, unsigned devfn, unsigned offset,
+                           uint32_t value, unsigned size);
+/* INTA cycles: the vector from the interrupt controller; 0xff where there is none. */
 uint8_t tn_machine_inta (TnMachine *m);
 /* A local APIC broadcasts an EOI. */
 void tn_machine_apic_eoi (TnMachine *m, uint8_t vector);
@@ -139,7 +141,7 @@ void tn_machine_apic_eoi (TnMachine *m, uint8_t vector);
 /* ---- Lines of the core itself (processor pins, harness) ---- */
 
 typedef void (*TnMachineLineFunc) (void *data, bool level);
-/* Calls func at each change of the named line, and after a machine load with the level it then has. */
+/* Calls func at each change of the named line, and after a load with the level that it then has. */
 void tn_machine_watch_line (TnMachine *m, const char *name, TnMachineLineFunc func, void *data);
 bool tn_machine_line_level (TnMachine *m, const char *name);
 /* Drives the line from outside of all devices: one source per name. */
@@ -177,24 +179,25 @@ int64_t tn_event_when (const TnEvent *event);
 GType tn_device_get_type (void); /* signals: "swapped" () */
 /* Before realize.  Errors say what was expected and found, without the device's name:
    "port: expected a number from 0 to 65528, found 70000"; unknown names come with a suggestion. */
-bool tn_device_config_string (TnDevice *device, const char *name, const char *value, GError **error);
+bool tn_device_config_string (TnDevice *device, const char *name, const char *value,
+                              GError **error);
 bool tn_device_config_int (TnDevice *device, const char *name, int64_t value, GError **error);
 bool tn_device_config_bool (TnDevice *device, const char *name, bool value, GError **error);
 /* The descriptor now in use; valid until the next swap. */
 const TnPlugin *tn_device_plugin (TnDevice *device);
 const char *tn_device_file (TnDevice *device); /* path that the plugin was loaded from */
 bool tn_device_realized (TnDevice *device);
-/* The GObject that bears the properties and signals of the descriptor; of another class after a swap
-   that changed the schema ("swapped" tells).  Owned by the device. */
+/* The GObject that bears the properties and signals of the descriptor; of another class after a
+   swap that changed the schema ("swapped" tells).  Owned by the device. */
 GObject *tn_device_card (TnDevice *device);
-/* What the device holds: a line per port range, memory range, line, timer ...; for control, tests. */
+/* What the device holds: a call per port range, memory range, line, timer ... */
 typedef void (*TnResourceFunc) (void *data, const char *kind, uint64_t first, uint64_t count,
                                 const char *name);
 void tn_device_resources (TnDevice *device, TnResourceFunc func, void *data);
 
 /* ---- Plugins ---- */
 
-/* Directories searched for plugins: TENON_PLUGIN_PATH (colons), then the one of the installation. */
+/* Directories searched for plugins: TENON_PLUGIN_PATH (colons), then that of the installation. */
 char **tn_plugin_path (void);
 /* Path of the plugin of that name, or NULL with TN_ERROR_MISSING and a suggestion. */
 char *tn_plugin_find (const char *name, GError **error);

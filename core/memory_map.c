@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The memory map: cards' regions, sorted by address, under the routes of the north bridge, which send
- * a page's reads and writes, per view, to main memory or to the bus.  What results is handed to the
- * VMM range by range; main memory itself is the VMM's.
+ * The memory map: cards' regions, sorted by address, under the routes of the north bridge, which
+ * send a page's reads and writes, per view, to main memory or to the bus.  What results is handed
+ * to the VMM range by range; main memory itself is the VMM's.
  *
  * Routes are kept per page of main memory as the bits that lead to the bus, so that 0 (all to main
  * memory) is the state after power on.
@@ -132,7 +132,8 @@ map_region (TnMemoryMap *map, VmmView view, bool write, uint64_t first, uint64_t
   else if (write && r->kind == TN_REGION_ROM)
     func (vm, view, first, size, VMM_MAP_IGNORE, 0, NULL);
   else
-    func (vm, view, first, size, VMM_MAP_HOST, 0, r->memory->bytes + r->offset + (first - r->first));
+    func (vm, view, first, size, VMM_MAP_HOST, 0,
+          r->memory->bytes + r->offset + (first - r->first));
 }
 
 static void
@@ -200,7 +201,8 @@ flush (TnMemoryMap *map)
 static void
 changed (TnMemoryMap *map, uint64_t first, uint64_t size)
 {
-  Range range = { first & ~(uint64_t) (PAGE - 1), (first + size + PAGE - 1) & ~(uint64_t) (PAGE - 1) };
+  Range range
+      = { first & ~(uint64_t)(PAGE - 1), (first + size + PAGE - 1) & ~(uint64_t)(PAGE - 1) };
 
   g_array_append_val (map->dirty, range);
   if (map->held == 0)
@@ -343,14 +345,16 @@ static uint32_t
 vmm_read (TnMemoryMap *map, uint64_t address, void *buffer, uint64_t size)
 {
   size = MIN (size, UINT64_C (0x100000000) - address);
-  return map->dirty->len ? 0 : vmm_vm_read (map->machine->vm, address, buffer, MIN (size, UINT32_MAX));
+  return map->dirty->len ? 0
+                         : vmm_vm_read (map->machine->vm, address, buffer, MIN (size, UINT32_MAX));
 }
 
 static uint32_t
 vmm_write (TnMemoryMap *map, uint64_t address, const void *buffer, uint64_t size)
 {
   size = MIN (size, UINT64_C (0x100000000) - address);
-  return map->dirty->len ? 0 : vmm_vm_write (map->machine->vm, address, buffer, MIN (size, UINT32_MAX));
+  return map->dirty->len ? 0
+                         : vmm_vm_write (map->machine->vm, address, buffer, MIN (size, UINT32_MAX));
 }
 
 /* Part of a read that stays within one target; `size` 1, 2 or 4. */

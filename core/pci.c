@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * PCI functions after PCI Local Bus Specification 2.1: configuration bytes with masks of what the
- * guest may write and of what it clears by writing one, and base address registers that move regions.
+ * guest may write and of what it clears by writing one, and base address registers that move
+ * regions.
  *
  * A BAR shows its region while the command register enables its space and the base is not 0 (the
  * value after reset, which no firmware assigns).  One that clashes with another card stays hidden
@@ -237,7 +238,8 @@ const TnResourceClass tn_pci_class = { .kind = "pci", .detach = pci_detach, .att
                                        .free = pci_free, .describe = pci_describe };
 
 void
-tn_pci_field (TnPci *pci, unsigned offset, unsigned size, uint32_t reset, uint32_t mask, uint32_t w1c)
+tn_pci_field (TnPci *pci, unsigned offset, unsigned size, uint32_t reset, uint32_t mask,
+              uint32_t w1c)
 {
   g_return_if_fail (pci != NULL && offset + size <= SPACE && size <= 4);
   put (pci->reset, offset, reset, size);
@@ -282,8 +284,8 @@ tn_device_pci_new (TnDevice *device, unsigned bus, unsigned slot, unsigned funct
   g_return_val_if_fail (config != NULL && config->interrupt_pin <= 4, NULL);
   if (bus > 255 || slot > 31 || function > 7)
     {
-      tn_device_fail (device, error, TN_ERROR_CONFIG, "there is no PCI function %u:%u.%u", bus, slot,
-                      function);
+      tn_device_fail (device, error, TN_ERROR_CONFIG, "there is no PCI function %u:%u.%u", bus,
+                      slot, function);
       return NULL;
     }
   holder = g_hash_table_lookup (pci_bus->functions, key (bus, devfn));
@@ -457,8 +459,8 @@ check_function (TnInstance *instance, const TnPci *pci, guint32 address, GVarian
       && valid_bars (pci, saved))
     return true;
   return tn_device_fail (instance->device, error, TN_ERROR_STATE,
-                         "the saved configuration of PCI function %u:%u.%u does not suit it", pci->bus,
-                         pci->devfn >> 3, pci->devfn & 7);
+                         "the saved configuration of PCI function %u:%u.%u does not suit it",
+                         pci->bus, pci->devfn >> 3, pci->devfn & 7);
 }
 
 bool

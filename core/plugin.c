@@ -2,13 +2,13 @@
 /*
  * Plugins as files: the search path, private copies, loading.
  *
- * Each load maps a private copy (a memfd), so that a rebuilt file under the same name is new code for
- * the dynamic linker, and so that whoever overwrites the file does not overwrite running code.  The
- * descriptor keeps its number while the copy is mapped: the linker knows objects by name, and the
- * name is /proc/self/fd/N.
+ * Each load maps a private copy (a memfd), so that a rebuilt file under the same name is new code
+ * for the dynamic linker, and so that whoever overwrites the file does not overwrite running code.
+ * The descriptor keeps its number while the copy is mapped: the linker knows objects by name, and
+ * the name is /proc/self/fd/N.
  *
- * Sanitizers must be able to name the frames of freed code: in such a build nothing is unloaded, and
- * a file whose contents are loaded already is not loaded again.
+ * Sanitizers must be able to name the frames of freed code: in such a build nothing is unloaded,
+ * and a file whose contents are loaded already is not loaded again.
  */
 #include "config.h"
 #include "internal.h"
@@ -106,8 +106,8 @@ set_missing (const char *name, char **dirs, GError **error)
   g_ptr_array_add (names, NULL);
   meant = tn_suggest (name, (const char *const *) names->pdata);
   if (meant != NULL)
-    g_set_error (error, TN_ERROR, TN_ERROR_MISSING, "no plugin '%s' in %s; did you mean '%s'?", name,
-                 where, meant);
+    g_set_error (error, TN_ERROR, TN_ERROR_MISSING, "no plugin '%s' in %s; did you mean '%s'?",
+                 name, where, meant);
   else
     g_set_error (error, TN_ERROR, TN_ERROR_MISSING, "no plugin '%s' in %s", name, where);
   g_free (where);
@@ -177,7 +177,8 @@ private_copy (const char *path, const char *bytes, size_t size, GError **error)
   return -1;
 }
 
-/* Libraries that came with the plugin stay: they may have registered things in GLib or made threads. */
+/* Libraries that came with the plugin stay: they may have registered things in GLib or made
+ * threads. */
 static void
 pin_libraries (void *handle)
 {

@@ -32,7 +32,8 @@ unexpected (const TnProperty *p, GVariant *given, const char *expected, GError *
                     ? g_strdup_printf ("'%s'", g_variant_get_string (given, NULL))
                     : g_variant_print (given, FALSE);
 
-  g_set_error (error, TN_ERROR, TN_ERROR_CONFIG, "%s: expected %s, found %s", p->name, expected, found);
+  g_set_error (error, TN_ERROR, TN_ERROR_CONFIG, "%s: expected %s, found %s", p->name, expected,
+               found);
   g_free (found);
   return false;
 }
@@ -49,7 +50,8 @@ to_truth (const TnProperty *p, GVariant *given, Value *value, GError **error)
       value->truth = g_variant_get_boolean (given);
       return true;
     }
-  text = g_variant_is_of_type (given, G_VARIANT_TYPE_STRING) ? g_variant_get_string (given, NULL) : "";
+  text = g_variant_is_of_type (given, G_VARIANT_TYPE_STRING) ? g_variant_get_string (given, NULL)
+                                                             : "";
   value->truth = g_strv_contains (yes, text);
   return value->truth || g_strv_contains (no, text)
          || unexpected (p, given, "true or false", error);
@@ -112,7 +114,8 @@ static bool
 to_text (const TnProperty *p, GVariant *given, Value *value, GError **error)
 {
   if (!g_variant_is_of_type (given, G_VARIANT_TYPE_STRING))
-    return unexpected (p, given, p->type == TN_PROP_TYPE_LINK ? "the name of a device" : "a text", error);
+    return unexpected (p, given, p->type == TN_PROP_TYPE_LINK ? "the name of a device" : "a text",
+                       error);
   value->text = g_variant_get_string (given, NULL);
   return true;
 }
@@ -168,7 +171,8 @@ configure (TnDevice *device, const char *name, GVariant *given, GError **error)
   if (p == NULL)
     unknown (plugin, name, error);
   else if (device->instance->realized)
-    g_set_error (error, TN_ERROR, TN_ERROR_CONFIG, "%s: can be set only before the machine starts", name);
+    g_set_error (error, TN_ERROR, TN_ERROR_CONFIG, "%s: can be set only before the machine starts",
+                 name);
   else if (convert (p, given, &value, error))
     {
       g_hash_table_insert (device->values, g_strdup (name), g_variant_ref (given));
@@ -252,7 +256,8 @@ tn_properties_check_links (TnDevice *device, GError **error)
   for (const TnProperty *p = plugin->properties; p != NULL && p->name != NULL; p++)
     {
       GVariant *given = g_hash_table_lookup (device->values, p->name);
-      const char *target = given && p->type == TN_PROP_TYPE_LINK ? g_variant_get_string (given, NULL) : "";
+      const char *target
+          = given && p->type == TN_PROP_TYPE_LINK ? g_variant_get_string (given, NULL) : "";
 
       if (*target == '\0' || link_is (device->machine, target, p->link_kind, &found))
         continue;
@@ -334,7 +339,8 @@ tn_properties_apply (TnInstance *instance, GError **error)
       Value value;
 
       if (given == NULL && p->required)
-        return tn_device_fail (device, error, TN_ERROR_CONFIG, "%s is missing: %s", p->name, p->blurb);
+        return tn_device_fail (device, error, TN_ERROR_CONFIG, "%s is missing: %s", p->name,
+                               p->blurb);
       if (given == NULL)
         store_default (instance, p);
       else if (convert (p, given, &value, error))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Regions: ranges of ports or memory that a card answers.  A region is `enabled` when its owner wants
- * it seen, and `mapped` when it stands in its table.  A BAR that the guest moved onto another card's
- * range is enabled but not mapped, and is tried again whenever something gave way.
+ * Regions: ranges of ports or memory that a card answers.  A region is `enabled` when its owner
+ * wants it seen, and `mapped` when it stands in its table.  A BAR that the guest moved onto another
+ * card's range is enabled but not mapped, and is tried again whenever something gave way.
  */
 #include "internal.h"
 
@@ -63,11 +63,13 @@ refuse (TnRegion *r, TnRegion *holder, GError **error)
   bool ports = r->space == TN_SPACE_PORT;
 
   if (holder == NULL)
-    g_set_error (error, TN_ERROR, TN_ERROR_CLASH, "%s: %s 0x%x (0x%x of them) leave the address space",
-                 owner_name (r), ports ? "ports from" : "addresses from", r->first, r->count);
+    g_set_error (error, TN_ERROR, TN_ERROR_CLASH,
+                 "%s: %s 0x%x (0x%x of them) leave the address space", owner_name (r),
+                 ports ? "ports from" : "addresses from", r->first, r->count);
   else
     g_set_error (error, TN_ERROR, TN_ERROR_CLASH, "%s: %s 0x%x-0x%x already belong to %s",
-                 owner_name (r), ports ? "ports" : "addresses", r->first, last, owner_name (holder));
+                 owner_name (r), ports ? "ports" : "addresses", r->first, last,
+                 owner_name (holder));
   return false;
 }
 
@@ -278,8 +280,9 @@ tn_device_add_ports (TnDevice *device, uint32_t first, uint32_t count, const TnB
   if (!valid_range (device, TN_SPACE_PORT, first, count, 1, error))
     return NULL;
   g_return_val_if_fail (!(flags & TN_IO_DWORD) || (count == 4 && first % 4 == 0), NULL);
-  return show (tn_region_new (device->instance, TN_SPACE_PORT, TN_REGION_HANDLERS, count, ops, flags),
-               first, error);
+  return show (
+      tn_region_new (device->instance, TN_SPACE_PORT, TN_REGION_HANDLERS, count, ops, flags), first,
+      error);
 }
 
 TnRegion *
@@ -289,8 +292,9 @@ tn_device_add_mmio (TnDevice *device, uint32_t first, uint32_t count, const TnBu
   g_return_val_if_fail (device != NULL && ops != NULL && valid_sizes (ops), NULL);
   if (!valid_range (device, TN_SPACE_MEMORY, first, count, 1, error))
     return NULL;
-  return show (tn_region_new (device->instance, TN_SPACE_MEMORY, TN_REGION_HANDLERS, count, ops, flags),
-               first, error);
+  return show (
+      tn_region_new (device->instance, TN_SPACE_MEMORY, TN_REGION_HANDLERS, count, ops, flags),
+      first, error);
 }
 
 TnRegion *
@@ -337,8 +341,8 @@ tn_region_alias (TnRegion *region, uint32_t offset, uint32_t first, uint32_t cou
     return NULL;
   if (offset + (uint64_t) count > region->count)
     {
-      tn_device_fail (device, error, TN_ERROR_FAILED, "an alias of 0x%x bytes from 0x%x leaves its region",
-                      count, offset);
+      tn_device_fail (device, error, TN_ERROR_FAILED,
+                      "an alias of 0x%x bytes from 0x%x leaves its region", count, offset);
       return NULL;
     }
   r = tn_region_new (region->resource.owner, TN_SPACE_MEMORY, region->kind, count, NULL, 0);

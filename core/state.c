@@ -80,9 +80,10 @@ check_fields (TnInstance *instance, GVariant *state, GError **error)
     return tn_device_fail (instance->device, error, TN_ERROR_STATE,
                            "the saved state is of plugin '%s', expected '%s'", name, plugin->name);
   if (version < 1 || version > plugin->state_version)
-    return tn_device_fail (instance->device, error, TN_ERROR_STATE,
-                           "the saved state is of version %u, but this build of %s knows versions 1 to %u",
-                           version, plugin->name, plugin->state_version);
+    return tn_device_fail (
+        instance->device, error, TN_ERROR_STATE,
+        "the saved state is of version %u, but this build of %s knows versions 1 to %u", version,
+        plugin->name, plugin->state_version);
   fields = g_variant_get_child_value (state, S_FIELDS);
   valid = tn_fields_load (plugin->fields, instance->device->name, NULL, fields, version, 0, error);
   g_variant_unref (fields);
@@ -100,7 +101,8 @@ take_memory (TnInstance *instance, GVariant *state, bool load, GError **error)
   bool valid = true;
 
   g_variant_iter_init (&iter, list);
-  for (unsigned n = 0; valid && (resource = tn_ledger_nth (instance, &tn_region_class, n)) != NULL; n++)
+  for (unsigned n = 0; valid && (resource = tn_ledger_nth (instance, &tn_region_class, n)) != NULL;
+       n++)
     {
       TnRegion *r = (TnRegion *) resource;
       GVariant *saved = NULL;
@@ -174,7 +176,8 @@ restored (TnInstance *instance, GError **error)
 {
   GError *why = NULL;
 
-  if (instance->plugin->ops.restored == NULL || instance->plugin->ops.restored (instance->self, &why))
+  if (instance->plugin->ops.restored == NULL
+      || instance->plugin->ops.restored (instance->self, &why))
     {
       g_clear_error (&why);
       return true;
@@ -182,7 +185,8 @@ restored (TnInstance *instance, GError **error)
   if (why != NULL)
     g_propagate_error (error, why);
   else
-    tn_device_fail (instance->device, error, TN_ERROR_STATE, "refused its saved state without a reason");
+    tn_device_fail (instance->device, error, TN_ERROR_STATE,
+                    "refused its saved state without a reason");
   return false;
 }
 
@@ -216,7 +220,8 @@ tn_machine_save (TnMachine *m, GError **error)
 
   if (!m->realized)
     {
-      g_set_error (error, TN_ERROR, TN_ERROR_STATE, "the machine does not run: there is nothing to save");
+      g_set_error (error, TN_ERROR, TN_ERROR_STATE,
+                   "the machine does not run: there is nothing to save");
       return NULL;
     }
   tn_machine_quiesce (m);
@@ -375,8 +380,8 @@ load_or_put_back (TnMachine *m, const Parts *parts, GError **error)
   reset_devices (m);
   done = load_devices (m, parts->devices, parts->lines, error)
          && (parts->cpus == NULL || m->hooks.load_cpus (m->opaque, parts->cpus, false, error));
-  /* Putting back does without a reset: a device that has just refused what its fields hold now cannot
-     be asked to work with them. */
+  /* Putting back does without a reset: a device that has just refused what its fields hold now
+     cannot be asked to work with them. */
   if (!done && !load_devices (m, before, lines, &why))
     {
       tn_machine_log (m, "machine", TN_LOG_ERROR, "the state before could not be put back: %s",

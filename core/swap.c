@@ -8,7 +8,8 @@
  *   commit: unrealize and free the old one      roll back: free the new one, attach the old one
  *   show the memory map, unmute: whoever watches a line is told if it differs now
  *
- * The lock is held all the time and no guest code runs, so the guest sees nothing but the difference.
+ * The lock is held all the time and no guest code runs, so the guest sees nothing but the
+ * difference.
  */
 #include "internal.h"
 
@@ -52,8 +53,9 @@ load_module (TnMachine *m, TnDevice *device, const char *file, GError **error)
   new = tn_module_plugin (module);
   if (strcmp (new->name, old->name) == 0 && new->kind == old->kind)
     return module;
-  tn_device_fail (device, error, TN_ERROR_PLUGIN, "%s is plugin '%s', expected another build of '%s'",
-                  tn_module_path (module), new->name, old->name);
+  tn_device_fail (device, error, TN_ERROR_PLUGIN,
+                  "%s is plugin '%s', expected another build of '%s'", tn_module_path (module),
+                  new->name, old->name);
   tn_module_unref (module);
   return NULL;
 }
@@ -86,7 +88,8 @@ holds_fd (GHashTable *fds, int wanted)
   return false;
 }
 
-/* Closes what only one of the two sides knows: what the old one gave up, or what the new one opened. */
+/* Closes what only one of the two sides knows: what the old one gave up, or what the new one
+ * opened. */
 static void
 settle_fds (Swap *s, bool committed)
 {

@@ -23,8 +23,7 @@ static void
 latch_write (void *self, uint32_t offset, uint32_t value, unsigned size)
 {
   Latch *l = self;
-  if (offset != 0)
-    return;
+  if (offset != 0) return;
   l->value = value;
   l->count++;
   tn_line_set (l->line, true);
@@ -51,9 +50,11 @@ latch_reset (void *self)
 static const TnProperty properties[] = {
   TN_PROP_UINT (Latch, port, "port", "first of two I/O ports", 0x2a0, 0, 0xfffe),
   TN_PROP_UINT (Latch, irq, "irq", "ISA interrupt", 9, 0, 15), TN_PROP_END };
-static const TnField fields[] = { TN_FIELD (Latch, value, 1), TN_FIELD (Latch, count, 1), TN_FIELD_END };
+static const TnField fields[] = {
+  TN_FIELD (Latch, value, 1), TN_FIELD (Latch, count, 1), TN_FIELD_END };
 
 TN_PLUGIN_EXPORT const TnPlugin tn_plugin_1 = {
   TN_PLUGIN_HEADER, .name = "latch", .summary = "Template for devices: a latch that interrupts",
   .kind = TN_KIND_DEVICE, .state_version = 1, .instance_size = sizeof (Latch),
-  .properties = properties, .fields = fields, .ops = { .realize = latch_realize, .reset = latch_reset } };
+  .properties = properties, .fields = fields,
+  .ops = { .realize = latch_realize, .reset = latch_reset } };

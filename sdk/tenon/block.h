@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Disks.  A controller (front end) names a back end in a link property and submits requests; the core
- * runs the back end's operations on a worker thread, off the machine lock, in order per back end, and
- * completes them under the lock.  Swap and save wait until no request of the device is in flight.
+ * Disks.  A controller (front end) names a back end in a link property and submits requests; the
+ * core runs the back end's operations on a worker thread, off the machine lock, in order per back
+ * end, and completes them under the lock.  Swap and save wait until no request of the device is in
+ * flight.
  */
 #pragma once
 
@@ -30,9 +31,9 @@ TnBlockInfo tn_block_info (const TnBlock *block);
 
 /* errno-style result: 0, or EIO, ENOMEDIUM, EROFS, ENOSPC. */
 typedef void (*TnBlockFunc) (void *self, int error, void *data);
-/* Exactly `size` bytes at byte `offset`; the buffer stays valid and untouched until `done`, which is
-   called later (never before the call returns) under the machine lock.  After a swap of the front
-   end, requests of the old one have all completed. */
+/* Exactly `size` bytes at byte `offset`; the buffer stays valid and untouched until `done`, which
+   is called later (never before the call returns) under the machine lock.  After a swap of the
+   front end, requests of the old one have all completed. */
 void tn_block_read (TnBlock *block, uint64_t offset, void *buffer, size_t size, TnBlockFunc done,
                     void *data);
 void tn_block_write (TnBlock *block, uint64_t offset, const void *buffer, size_t size,

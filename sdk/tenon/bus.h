@@ -15,8 +15,8 @@ typedef struct TnRegion TnRegion;
 /* Bus cycles.  `offset` is relative to the region's start, `size` 1, 2 or 4.  Cycles are naturally
    aligned by address: an access that is not is split, low part first.  An access wider than
    max_size is split, low part first, as an 8-bit or 16-bit card sees it; one that is narrower than
-   min_size is widened: reads are cut, writes are read-modify-write free and put the byte on its lane
-   with the other lanes 0.  A read returns the value in its low bits.  `self` is the instance. */
+   min_size is widened: reads are cut, writes are read-modify-write free and put the byte on its
+   lane with the other lanes 0.  A read returns the value in its low bits; `self`: the instance. */
 typedef struct {
   uint32_t (*read) (void *self, uint32_t offset, unsigned size);              /* NULL: all ones */
   void (*write) (void *self, uint32_t offset, uint32_t value, unsigned size); /* NULL: ignored */
@@ -31,12 +31,12 @@ typedef struct {
 typedef enum {
   TN_REGION_DEFAULT = 0,
   TN_IO_FAST = 1 << 0,   /* short handler: may be called without leaving the guest's context */
-  TN_IO_POSTED = 1 << 1, /* writes may be queued and arrive later, in order, before any other access
-                            to this device could observe them */
-  TN_IO_SHARED_READ = 1 << 2, /* passive listener of writes (e.g. port 80h): never answers reads and
-                                 does not clash */
-  TN_IO_DWORD = 1 << 3, /* four ports that answer 32-bit accesses at the first only, before any other
-                           owner; narrower ones go to whoever claims the ports (CF8 and CF9) */
+  TN_IO_POSTED = 1 << 1, /* writes may be queued and arrive later, in order, before any other
+                            access to this device could observe them */
+  TN_IO_SHARED_READ = 1 << 2, /* passive listener of writes (e.g. port 80h): never answers reads
+                                 and does not clash */
+  TN_IO_DWORD = 1 << 3, /* four ports that answer 32-bit accesses at the first only, before any
+                           other owner; narrower ones go to who claims the ports (CF8 and CF9) */
   TN_REGION_HIDDEN = 1 << 4, /* starts hidden: claims nothing until tn_region_set () */
 } TnRegionFlags;
 
@@ -46,16 +46,17 @@ TnRegion *tn_device_add_ports (TnDevice *device, uint32_t first, uint32_t count,
 /* The same for physical memory; handlers are called for each access. */
 TnRegion *tn_device_add_mmio (TnDevice *device, uint32_t first, uint32_t count,
                               const TnBusOps *ops, TnRegionFlags flags, GError **error);
-/* Memory that the guest reads directly; writes are ignored.  `bytes` is copied.  first and count are
-   multiples of 4096. */
+/* Memory that the guest reads directly; writes are ignored.  `bytes` is copied.  first and count
+   are multiples of 4096. */
 TnRegion *tn_device_add_rom (TnDevice *device, uint32_t first, const void *bytes, uint32_t count,
                              GError **error);
-/* Memory on the card that the guest reads and writes directly (video memory); zeroed; *host receives
-   its address, valid for the life of the region.  Saved with the device's state under `name`. */
+/* Memory on the card that the guest reads and writes directly (video memory); zeroed; *host
+   receives its address, valid for the life of the region.  Saved with the device's state under
+   `name`. */
 TnRegion *tn_device_add_ram (TnDevice *device, const char *name, uint32_t first, uint32_t count,
                              uint8_t **host, GError **error);
-/* Moves or hides a region (relocatable devices: PMBA, SMBBA, ports of a Super I/O).  Fails on a clash
-   and then leaves it hidden. */
+/* Moves or hides a region (relocatable devices: PMBA, SMBBA, ports of a Super I/O).  Fails on a
+   clash and then leaves it hidden. */
 bool tn_region_set (TnRegion *region, uint32_t first, bool enabled, GError **error);
 void tn_region_free (TnRegion *region);
 /* A second address for the same ROM or RAM bytes, from byte `offset` on (BIOS below 1 MiB). */
@@ -77,8 +78,8 @@ typedef enum {
   TN_VIEW_ALL = 3,
 } TnView;
 /* Shadowing and SMRAM: where reads and writes of a range (multiples of 4096) go.  Main memory is
-   routed as RAM over its whole size until someone says otherwise.  The core saves nothing of it: the
-   owner restores its routes. */
+   routed as RAM over its whole size until someone says otherwise.  The core saves nothing of it:
+   the owner restores its routes. */
 void tn_device_route (TnDevice *device, uint32_t first, uint32_t count, TnView view, TnRoute read,
                       TnRoute write);
 

@@ -40,7 +40,8 @@ typedef enum {
   TN_ERROR_PLUGIN,  /* a shared object is not a usable plugin */
   TN_ERROR_MISSING, /* something named does not exist */
 } TnErrorCode;
-/* Sets *error (prefixed with the device's name) and returns false, for `return tn_device_fail (...)`. */
+/* Sets *error (prefixed with the device's name) and returns false, for `return tn_device_fail
+ * (...)`. */
 bool tn_device_fail (TnDevice *device, GError **error, TnErrorCode code, const char *format, ...)
     G_GNUC_PRINTF (4, 5);
 
@@ -55,8 +56,8 @@ int64_t tn_device_now (TnDevice *device);
 /* Host wall clock as the guest shall see it, in microseconds since 1970 UTC plus the configured
    offset; in counted mode it starts at a fixed date and follows virtual time. */
 int64_t tn_device_wall_clock_us (TnDevice *device);
-/* ticks of a `hz` clock in `ns` (rounded down), without overflow; and the first ns at which a number
-   of ticks is reached (rounded up). */
+/* ticks of a `hz` clock in `ns` (rounded down), without overflow; and the first ns at which a
+   number of ticks is reached (rounded up). */
 int64_t tn_ns_to_ticks (int64_t ns, uint64_t hz);
 int64_t tn_ticks_to_ns (int64_t ticks, uint64_t hz);
 
@@ -84,10 +85,10 @@ void tn_watch_free (TnWatch *watch);
    unrealize of the one that goes: it must then leave as it is what its successor goes on with (the
    mode of a terminal, a lock file). */
 bool tn_device_swapping (TnDevice *device);
-/* Descriptors that outlive a swap: connections, pty masters, listening sockets.  keep_fd () gives `fd`
-   to the core under a name of the plugin's choice; the core closes it when the device ends, when
-   another is kept under that name, or when -1 is.  It is never closed by the plugin.  take_fd () in
-   realize tells the descriptor that the predecessor kept (it stays the core's), or -1:
+/* Descriptors that outlive a swap: connections, pty masters, listening sockets.  keep_fd () gives
+   `fd` to the core under a name of the plugin's choice; the core closes it when the device ends,
+   when another is kept under that name, or when -1 is.  It is never closed by the plugin.  take_fd
+   () in realize tells the descriptor that the predecessor kept (it stays the core's), or -1:
 
      self->fd = tn_device_take_fd (self->device, "master");
      if (self->fd < 0)
@@ -110,7 +111,7 @@ void tn_device_emit (TnDevice *device, const char *signal, uint64_t value);
 
 void tn_device_request_reset (TnDevice *device, TnResetKind kind);
 void tn_device_request_poweroff (TnDevice *device);
-/* Text that firmware writes to its debug port and POST codes; shown under the category "firmware". */
+/* Text that firmware writes to its debug port, and POST codes; goes to the category "firmware". */
 void tn_device_firmware_message (TnDevice *device, const char *line);
 
 #pragma GCC visibility pop

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Test harness: a machine with no processor.  Loads one or more plugins, plays the guest's bus cycles
- * and turns the clock by hand, in counted time that starts at 0.  Link with `pkg-config --libs
- * tenon-harness`.  Failures of the harness itself end the program with a message (exit code 2); what
- * a test asserts is its own business.
+ * Test harness: a machine with no processor.  Loads one or more plugins, plays the guest's bus
+ * cycles and turns the clock by hand, in counted time that starts at 0.  Link with `pkg-config
+ * --libs tenon-harness`.  Failures of the harness itself end the program with a message (exit code
+ * 2); what a test asserts is its own business.
  *
  *   TnHarness *h = tn_harness_new (1 << 20);
  *   tn_harness_add (h, "com1", "uart16550a", "port", "0x3f8", "irq", "4", NULL);
@@ -42,7 +42,8 @@ void tn_harness_out16 (TnHarness *h, uint16_t port, uint16_t value);
 void tn_harness_out32 (TnHarness *h, uint16_t port, uint32_t value);
 /* REP INS / REP OUTS. */
 void tn_harness_ins (TnHarness *h, uint16_t port, void *items, uint32_t count, unsigned size);
-void tn_harness_outs (TnHarness *h, uint16_t port, const void *items, uint32_t count, unsigned size);
+void tn_harness_outs (TnHarness *h, uint16_t port, const void *items, uint32_t count,
+                      unsigned size);
 uint32_t tn_harness_read (TnHarness *h, uint32_t address, unsigned size);
 void tn_harness_write (TnHarness *h, uint32_t address, uint32_t value, unsigned size);
 void tn_harness_mem_read (TnHarness *h, uint32_t address, void *buffer, size_t size);
@@ -60,7 +61,7 @@ bool tn_harness_line (TnHarness *h, const char *name);
 unsigned tn_harness_line_edges (TnHarness *h, const char *name);
 void tn_harness_set_line (TnHarness *h, const char *name, bool level);
 uint8_t tn_harness_inta (TnHarness *h);
-/* Last APIC message that a device sent; false if none since the last call.  And an EOI broadcast. */
+/* Last APIC message that a device sent; false if none since the last call.  An EOI broadcast. */
 bool tn_harness_apic_message (TnHarness *h, TnApicMessage *message);
 void tn_harness_apic_eoi (TnHarness *h, uint8_t vector);
 
@@ -77,7 +78,7 @@ void tn_harness_char_feed (TnHarness *h, const char *name, const void *bytes, si
 GByteArray *tn_harness_char_take (TnHarness *h, const char *name);
 /* Limits how many bytes it takes from now on (SIZE_MAX: all). */
 void tn_harness_char_limit (TnHarness *h, const char *name, size_t bytes);
-/* Block back end in memory (the harness keeps `bytes`); error: errno to return from now on, or 0. */
+/* Block back end in memory (the harness uses `bytes`); error: errno to return from now on, or 0. */
 void tn_harness_add_block (TnHarness *h, const char *name, uint8_t *bytes, uint64_t size,
                            uint32_t sector_size, bool read_only, bool removable);
 void tn_harness_block_error (TnHarness *h, const char *name, int error);
@@ -100,8 +101,9 @@ bool tn_harness_swap (TnHarness *h, const char *name, const char *file, GError *
 
 /* The descriptor of a device's plugin as it runs now; until the next swap. */
 const TnPlugin *tn_harness_plugin (TnHarness *h, const char *name);
-/* What a device holds: kind "ports", "mmio", "rom", "ram" with first and count as the guest sees them;
-   "pci" (first: bus << 8 | devfn), "line", "watch" (name), "timer" (name), "dma-channel" (first). */
+/* What a device holds: kind "ports", "mmio", "rom", "ram" with first and count as the guest sees
+   them; "pci" (first: bus << 8 | devfn), "line", "watch" (name), "timer" (name), "dma-channel"
+   (first). */
 typedef void (*TnHarnessResourceFunc) (void *data, const char *kind, uint64_t first, uint64_t count,
                                        const char *name);
 void tn_harness_resources (TnHarness *h, const char *name, TnHarnessResourceFunc func, void *data);

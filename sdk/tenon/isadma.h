@@ -11,9 +11,9 @@ G_BEGIN_DECLS
 
 typedef struct TnDma TnDma;
 
-/* Requester: the controller moves up to `size` bytes.  to_memory: fill `data`; otherwise consume it.
-   *tc is true when the channel reaches terminal count with the last byte of this call.  Returns how
-   many bytes were moved; fewer ends the request until DREQ is raised again. */
+/* Requester: the controller moves up to `size` bytes.  to_memory: fill `data`; otherwise consume
+   it. *tc is true when the channel reaches terminal count with the last byte of this call.  Returns
+   how many bytes were moved; fewer ends the request until DREQ is raised again. */
 typedef size_t (*TnDmaFunc) (void *self, uint8_t *data, size_t size, bool to_memory, bool tc,
                              void *user);
 /* Claims channel 0-3 (8 bit) or 5-7 (16 bit). */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * PCI functions.  The core keeps the 256 configuration bytes, the write masks and the BARs' mappings,
- * and saves the bytes; the host bridge plugin decodes CF8/CFC and asks for them by bus and devfn.
- * After PCI Local Bus Specification 2.1.
+ * PCI functions.  The core keeps the 256 configuration bytes, the write masks and the BARs'
+ * mappings, and saves the bytes; the host bridge plugin decodes CF8/CFC and asks for them by bus
+ * and devfn. After PCI Local Bus Specification 2.1.
  */
 #pragma once
 

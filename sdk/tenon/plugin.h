@@ -39,7 +39,7 @@ typedef enum {
   TN_KIND_BLOCK = 3,  /* disk image or other block back end; block_ops is set */
 } TnKind;
 
-/* ---- Properties: set from the configuration before realize, readable as GObject properties ---- */
+/* ---- Properties: set from the configuration before realize, readable through GObject ---- */
 
 typedef enum {
   TN_PROP_TYPE_END = 0,
@@ -49,7 +49,7 @@ typedef enum {
   TN_PROP_TYPE_STRING, /* const char *, owned by the core, NULL when not set and without default */
   TN_PROP_TYPE_ENUM,   /* uint32_t: index into `choices` */
   TN_PROP_TYPE_LINK,   /* const char *: name of another device of kind `link_kind`, or NULL */
-  TN_PROP_TYPE_FILE,   /* const char *: as STRING; a path, made absolute relative to the config file */
+  TN_PROP_TYPE_FILE,   /* const char *: as STRING; a path, relative to the configuration file */
 } TnPropType;
 
 typedef struct {
@@ -65,7 +65,8 @@ typedef struct {
 } TnProperty;
 
 #define TN_PROP_CHECK_(T, m, ctype)                                                                \
-  (offsetof (T, m) + 0 * sizeof (char[__builtin_types_compatible_p (__typeof__ (((T *) 0)->m), ctype) ? 1 : -1]))
+  (offsetof (T, m)                                                                                 \
+   + 0 * sizeof (char[__builtin_types_compatible_p (__typeof__ (((T *) 0)->m), ctype) ? 1 : -1]))
 #define TN_PROP_BOOL(T, m, n, text, def)                                                           \
   { .name = n, .blurb = text, .type = TN_PROP_TYPE_BOOL, .offset = TN_PROP_CHECK_ (T, m, bool),    \
     .max = 1, .default_value = def }
@@ -169,12 +170,13 @@ typedef struct {
   /* Free what the core does not know of.  The ledger frees the rest afterwards.  May be NULL. */
   void (*unrealize) (void *self);
   /* Registers to their reset values; timers and lines too.  Called after realize of all devices of
-     the machine, and at each hard reset.  May be NULL. */
+     the machine, at each hard reset, and before a state (saved, or of the predecessor) is loaded.
+     May be NULL. */
   void (*reset) (void *self);
-  /* After a reset (so that fields that an older state has not have their reset values), and after the
-     saved fields, line levels and PCI bytes were loaded: refuse values that no sequence of guest
-     accesses could have made, then derive caches, set timers (all are off), set line levels.  After a
-     refusal nothing but unrealize, or a load of other fields, follows.  May be NULL. */
+  /* After a reset (so that fields that an older state has not have their reset values), and after
+     the saved fields, line levels and PCI bytes were loaded: refuse values that no sequence of
+     guest accesses could have made, then derive caches, set timers (all are off), set line levels.  After
+     a refusal nothing but unrealize, or a load of other fields, follows.  May be NULL. */
   bool (*restored) (void *self, GError **error);
   /* Before the fields are saved: bring them up to date.  May be NULL. */
   void (*saving) (void *self);

@@ -2,8 +2,9 @@
 /*
  * Tenon SDK: everything that a device or back-end plugin may use.
  *
- * A plugin is one shared object that exports one constant, tn_plugin_1 (see plugin.h), and calls the
- * tn_device_* services below.  It registers no GTypes, has no constructors and no mutable globals.
+ * A plugin is one shared object that exports one constant, tn_plugin_1 (see plugin.h), and calls
+ * the tn_device_* services below.  It registers no GTypes, has no constructors and no mutable
+ * globals.
  *
  *   plugin.h    the descriptor: properties, signals, saved fields, operations
  *   device.h    log, errors, life cycle, virtual clock, timers, file descriptors, signals

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A plugin for tests of the core, built in several variants (CARD_VARIANT), which stand for builds of
- * one card over time, and for what can be wrong with one.
+ * A plugin for tests of the core, built in several variants (CARD_VARIANT), which stand for builds
+ * of one card over time, and for what can be wrong with one.
  *
  *   300h  value (read, write)        302h  variant (read)
  *   301h  1: raise IRQ line          303h  write: arm the timer for 1 ms x value; it counts in 304h
@@ -134,7 +134,8 @@ card_realize (void *self, GError **error)
   c->timer = tn_device_timer_new (c->device, "tick", card_tick, NULL);
   c->chr = tn_device_char (c->device, c->link, &front, NULL, error);
   if (c->chr == NULL || !tn_device_add_ports (c->device, c->port, 8, &ops, TN_REGION_DEFAULT, error)
-      || !tn_device_add_ram (c->device, "memory", 0xe0000000 + (c->port << 12), 4096, &c->memory, error))
+      || !tn_device_add_ram (c->device, "memory", 0xe0000000 + (c->port << 12), 4096, &c->memory,
+                             error))
     return false;
 #if CARD_VARIANT == CARD_CLASH
   if (!tn_device_add_ports (c->device, 0x308, 8, &ops, TN_REGION_DEFAULT, error))
@@ -193,8 +194,8 @@ static const TnProperty properties[] = {
   TN_PROP_END
 };
 
-static const TnSignal signals[] = { TN_SIGNAL_VALUE ("raised", "the line was set; what was written"),
-                                    TN_SIGNAL_END };
+static const TnSignal signals[]
+    = { TN_SIGNAL_VALUE ("raised", "the line was set; what was written"), TN_SIGNAL_END };
 
 static const TnField fields[] = {
   TN_FIELD (Card, value, 1),
@@ -206,8 +207,12 @@ static const TnField fields[] = {
 #if CARD_VARIANT == CARD_SECOND
   TN_FIELD (Card, extra, 2),
 #elif CARD_VARIANT == CARD_BAD_FIELD
-  { .name = "beyond", .type = TN_FIELD_TYPE_UINT, .since = 1, .offset = sizeof (Card) - 2, .size = 4,
-    .count = 1 },
+                                  { .name = "beyond",
+                                    .type = TN_FIELD_TYPE_UINT,
+                                    .since = 1,
+                                    .offset = sizeof (Card) - 2,
+                                    .size = 4,
+                                    .count = 1 },
 #elif CARD_VARIANT == CARD_TWO_FIELDS
   TN_FIELD (Card, value, 1),
 #endif

@@ -9,10 +9,11 @@
 #include <unistd.h>
 
 static TnDevice *
-try_add (TnHarness *h, const char *name, const char *kind, const ProbeHooks *hooks, const char *link,
-         GError **error)
+try_add (TnHarness *h, const char *name, const char *kind, const ProbeHooks *hooks,
+         const char *link, GError **error)
 {
-  char *path = g_strdup_printf ("%s/tests/units/.libs/probe-%s.so", g_getenv ("TENON_BUILDDIR"), kind);
+  char *path
+      = g_strdup_printf ("%s/tests/units/.libs/probe-%s.so", g_getenv ("TENON_BUILDDIR"), kind);
   char *address = g_strdup_printf ("%" G_GUINT64_FORMAT, (guint64) (uintptr_t) hooks);
   const char *pairs[] = { "hooks", address, link ? "link" : NULL, link, NULL };
   TnDevice *device = tn_harness_try_add (h, name, path, pairs, error);
@@ -152,7 +153,8 @@ clash_realize (Probe *p, GError **error)
 static void
 test_clash (void)
 {
-  static const ProbeHooks first = { .realize = ports_realize }, second = { .realize = clash_realize };
+  static const ProbeHooks first = { .realize = ports_realize },
+                          second = { .realize = clash_realize };
   TnHarness *h = tn_harness_new (1 << 20);
   GError *error = NULL;
 
@@ -301,8 +303,9 @@ pci_realize (Probe *p, GError **error)
   TnPci *pci = tn_device_pci_new (p->device, 0, slot, 0, &config, NULL, error);
 
   p->data[0] = pci;
-  return pci && tn_pci_bar (pci, 0, TN_BAR_IO, 16, &ops, 0) && tn_pci_bar (pci, 1, TN_BAR_MEM, 256, &ops, 0)
-         && tn_pci_bar_ram (pci, 2, "ram", 65536, (uint8_t **) &p->data[1]);
+  return pci && tn_pci_bar (pci, 0, TN_BAR_IO, 16, &ops, 0)
+         && tn_pci_bar (pci, 1, TN_BAR_MEM, 256, &ops, 0)
+         && tn_pci_bar_ram (pci, 2, "ram", 65536, (uint8_t **)&p->data[1]);
 }
 
 static void
@@ -588,7 +591,8 @@ static void
 test_disks (void)
 {
   static const ProbeHooks controller = { .realize = disk_realize };
-  static const ProbeHooks store = { .blocks = { store_info, store_read, store_write, store_flush } };
+  static const ProbeHooks store
+      = { .blocks = { store_info, store_read, store_write, store_flush } };
   TnHarness *h = tn_harness_new (1 << 20);
   uint8_t buffer[16];
 

@@ -21,14 +21,17 @@
 typedef struct {
   const char *plugin;
   const char *first[MAX_PAIRS];
-  const char *second[MAX_PAIRS]; /* for another one on the same machine, which works if these differ */
+  const char
+      *second[MAX_PAIRS]; /* for another one on the same machine, which works if these differ */
 } Setup;
 
 static const Setup setups[] = {
   { "uart16550a", { "chardev", "@char" }, { "port", "0x2f8", "irq", "3" } },
   { "testcard", { "chardev", "@char" }, { NULL } },
   { "ide", { "primary-master", "@disk", "secondary-master-kind", "cdrom" }, { NULL } },
-  { "firmware", { "file", "@file", "acpi-fix", "false" }, { "file", "@file", "acpi-fix", "false" } },
+  { "firmware",
+    { "file", "@file", "acpi-fix", "false" },
+    { "file", "@file", "acpi-fix", "false" } },
   { "disk-raw", { "file", "@file" }, { "file", "@file2" } },
   { "char-file", { "file", "@dir/out" }, { "file", "@dir/out2" } },
   { "char-socket", { "path", "@dir/socket" }, { "path", "@dir/socket2" } },
@@ -179,7 +182,8 @@ random_address (GRand *rand, const GArray *ranges)
 static uint32_t
 random_value (GRand *rand)
 {
-  static const uint32_t nice[] = { 0, 1, 2, 4, 8, 0x10, 0x20, 0x40, 0x80, 0xff, 0xffff, 0xffffffff };
+  static const uint32_t nice[]
+      = { 0, 1, 2, 4, 8, 0x10, 0x20, 0x40, 0x80, 0xff, 0xffff, 0xffffffff };
 
   return g_rand_boolean (rand) ? g_rand_int (rand)
                                : nice[g_rand_int_range (rand, 0, G_N_ELEMENTS (nice))];
@@ -234,7 +238,8 @@ random_memory (TnHarness *h, GRand *rand, const Claims *c)
 static void
 random_pci (TnHarness *h, GRand *rand, const Claims *c)
 {
-  guint function = g_array_index (c->functions, guint, g_rand_int_range (rand, 0, c->functions->len));
+  guint function
+      = g_array_index (c->functions, guint, g_rand_int_range (rand, 0, c->functions->len));
   unsigned size = 1 << g_rand_int_range (rand, 0, 3);
   unsigned offset = g_rand_int_range (rand, 0, 256) & ~(size - 1);
 
@@ -416,7 +421,8 @@ test_two (Fixture *f, const void *data)
   g_assert_true (add (f, h, "unit", setup ? setup->first : NULL, &error));
   g_assert_true (add (f, h, "second", setup ? setup->second : NULL, &error));
   both = tn_harness_try_start (h, &error);
-  if (setup != NULL && setup->second[0] != NULL && g_strcmp0 (setup->first[1], setup->second[1]) != 0)
+  if (setup != NULL && setup->second[0] != NULL
+      && g_strcmp0 (setup->first[1], setup->second[1]) != 0)
     g_assert_no_error (error);
   if (both)
     {

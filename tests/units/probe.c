@@ -81,7 +81,8 @@ static const TnProperty properties[] = {
 };
 static const TnField fields[] = { TN_FIELD (Probe, state, 1), TN_FIELD_TIME (Probe, when, 1),
                                   TN_FIELD_END };
-static const TnSignal signals[] = { TN_SIGNAL_VALUE ("seen", "the test saw a value"), TN_SIGNAL_END };
+static const TnSignal signals[]
+    = { TN_SIGNAL_VALUE ("seen", "the test saw a value"), TN_SIGNAL_END };
 
 static const TnCharOps char_ops G_GNUC_UNUSED = { .send = probe_send, .accept = probe_accept };
 static const TnBlockOps block_ops G_GNUC_UNUSED = { .info = probe_info, .read = probe_read,

@@ -293,7 +293,8 @@ test_object (void)
   g_assert_cmpuint (seen, ==, 3);
   g_object_ref (card);
   swap_to (h, "first");
-  g_assert_true (get_card (h) == card); /* the same schema: the same object, and who listens stays */
+  g_assert_true (get_card (h)
+                 == card); /* the same schema: the same object, and who listens stays */
   tn_harness_out8 (h, 0x301, 5);
   g_assert_cmpuint (seen, ==, 5);
   swap_to (h, "second");
@@ -323,7 +324,8 @@ fields_of (GVariant *state, GVariantDict *top, GVariantDict *fields)
 static GBytes *
 edit (GBytes *bytes, const char *field, GVariant *value, unsigned version)
 {
-  GVariant *state = g_variant_ref_sink (g_variant_new_from_bytes (G_VARIANT_TYPE_VARDICT, bytes, FALSE));
+  GVariant *state
+      = g_variant_ref_sink (g_variant_new_from_bytes (G_VARIANT_TYPE_VARDICT, bytes, FALSE));
   GVariantDict top, fields;
   GVariant *device = fields_of (state, &top, &fields), *parts[9], *all;
   GVariantBuilder devices;
@@ -398,7 +400,8 @@ test_states (void)
   try_load (newer, g_bytes_ref (good), NULL);
   check_state (newer, 2);
   check_timer (newer);
-  try_load (newer, edit (good, "extra", g_variant_new_uint32 (1), 1), "does not belong to version 1");
+  try_load (newer, edit (good, "extra", g_variant_new_uint32 (1), 1),
+            "does not belong to version 1");
   g_bytes_unref (good);
   g_bytes_unref (now);
   tn_harness_free (h);
@@ -427,7 +430,8 @@ static void
 test_properties (void)
 {
   refuse_pairs ((const char *[]){ "prot", "1", NULL }, "did you mean 'port'?");
-  refuse_pairs ((const char *[]){ "port", "many", NULL }, "port: expected a number from 0 to 65528, found 'many'");
+  refuse_pairs ((const char *[]){ "port", "many", NULL },
+                "port: expected a number from 0 to 65528, found 'many'");
   refuse_pairs ((const char *[]){ "port", "0xffff", NULL }, "found '0xffff'");
   refuse_pairs ((const char *[]){ "port", "-1", NULL }, "found '-1'");
   refuse_pairs ((const char *[]){ "chardev", "nobody", NULL }, "there is no device named 'nobody'");

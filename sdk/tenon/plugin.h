@@ -175,8 +175,8 @@ typedef struct {
   void (*reset) (void *self);
   /* After a reset (so that fields that an older state has not have their reset values), and after
      the saved fields, line levels and PCI bytes were loaded: refuse values that no sequence of
-     guest accesses could have made, then derive caches, set timers (all are off), set line levels.  After
-     a refusal nothing but unrealize, or a load of other fields, follows.  May be NULL. */
+     guest accesses could have made, then derive caches, set timers (all are off), set line levels.
+     After a refusal nothing but unrealize, or a load of other fields, follows.  May be NULL. */
   bool (*restored) (void *self, GError **error);
   /* Before the fields are saved: bring them up to date.  May be NULL. */
   void (*saving) (void *self);

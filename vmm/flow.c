@@ -100,13 +100,17 @@ jmp_rm32 (VmmVcpu *c, const VmmInsn *i)
   vmm_branch (c, vmm_load_rm32 (c, i));
 }
 
-/* The target is checked before anything is pushed. */
+/* The silicon pushes before it looks at the target, but keeps ESP if that is outside. */
 VMM_INLINE void
 call (VmmVcpu *c, const VmmInsn *i, uint32_t target, bool o16)
 {
-  if (VMM_UNLIKELY (target > c->seg[VMM_CS].limit))
-    vmm_gp0 (c);
+  uint32_t esp = c->gpr[VMM_ESP];
   vmm_push (c, vmm_next_eip (c, i), o16);
+  if (VMM_UNLIKELY (target > c->seg[VMM_CS].limit))
+    {
+      c->gpr[VMM_ESP] = esp;
+      vmm_gp0 (c);
+    }
   vmm_branch (c, target);
 }
 

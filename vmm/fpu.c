@@ -180,13 +180,21 @@ fcomi (VmmVcpu *c, const VmmInsn *i)
 
 /* ---- Instructions on memory ---- */
 
+static inline uint32_t
+operand_linear (VmmVcpu *c, const VmmInsn *i, uint32_t ea, unsigned size, unsigned can)
+{
+  if (size == 10)
+    return fpu_linear80 (c, i->segment, ea, can);
+  return fpu_linear (c, i->segment, ea, size, size, can);
+}
+
 static inline void
 load_operand (VmmVcpu *c, const VmmInsn *i, unsigned size)
 {
   uint8_t operand[16] __attribute__ ((aligned (16)));
   fpu_check (c);
   uint32_t ea = vmm_ea (c, i);
-  uint32_t linear = fpu_linear (c, i->segment, ea, size, size == 10 ? 8 : size, VMM_CAN_READ);
+  uint32_t linear = operand_linear (c, i, ea, size, VMM_CAN_READ);
   fpu_read (c, linear, operand, size);
   fpu_enter (c);
   note_operand (c, i, ea);
@@ -229,7 +237,7 @@ store_operand (VmmVcpu *c, const VmmInsn *i, unsigned size)
     {
       if (store_suppressed (c, i, ea))
         return;
-      linear = fpu_linear (c, i->segment, ea, size, size == 10 ? 8 : size, VMM_CAN_WRITE);
+      linear = operand_linear (c, i, ea, size, VMM_CAN_WRITE);
       vmm_probe_write (c, linear, size, c->user);
     }
   fpu_enter (c);

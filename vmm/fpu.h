@@ -199,6 +199,15 @@ fpu_linear_ok (const VmmVcpu *c, VmmSegId s, uint32_t offset, unsigned size, uns
          && !vmm_ac_on (c);
 }
 
+/* An operand of 80 bits is one of 64 that should be aligned, and one of 16 behind it. */
+static inline uint32_t
+fpu_linear80 (VmmVcpu *c, VmmSegId s, uint32_t offset, unsigned can)
+{
+  uint32_t linear = fpu_linear (c, s, offset, 8, 8, can);
+  fpu_linear (c, s, offset + 8, 2, 1, can);
+  return linear;
+}
+
 static inline void
 fpu_read (VmmVcpu *c, uint32_t linear, void *to, unsigned size)
 {

@@ -167,14 +167,6 @@ explain_fault (const Case *k, Result *native, Result *ours, unsigned area)
 {
   switch (faulting_opcode (k, native, area))
     {
-    case 0x9a: /* a call to where the segment does not reach has pushed before */
-    case 0xe8:
-    case 0xff:
-      if (native->vector != 13)
-        break;
-      native->lines = ours->lines = 0;
-      native->checksum = ours->checksum = 0;
-      break;
     case 0xdb: /* a store of 80 bits is one of 64 and one of 16 */
     case 0xdf:
     case 0x60: /* PUSHA has pushed some, POPA has popped some */

@@ -62,7 +62,7 @@ virtual_now (TnProcessor *p)
 {
   unsigned __int128 ns;
 
-  if (!p->counted)
+  if (!p->counted || !p->cpu) /* it asks while it is being made */
     return tn_clock_now (p->clock);
   ns = (unsigned __int128) vmm_vcpu_instructions (p->cpu) * TN_NS_PER_S / p->ips;
   return MAX ((int64_t) ns + p->skipped, tn_clock_now (p->clock));

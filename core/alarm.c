@@ -6,7 +6,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-struct TnAlarm {
+struct TnAlarm
+{
   TnMachine *machine;
   int fd;
   guint source;

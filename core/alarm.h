@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Fires the clock's events in real time, from the main loop.  A timerfd, because GLib's own timeouts are
- * whole milliseconds.
+ * Fires the clock's events in real time, from the main loop.  A timerfd, because GLib's own
+ * timeouts are whole milliseconds.
  */
 #pragma once
 

@@ -11,9 +11,10 @@
 static const TnUsage usage = {
   .name = "check",
   .synopsis = "tenon check [OPTIONS] FILE...",
-  .summary = "Checks configurations and reports all errors as FILE:LINE: what was expected and found.\n"
-             "What only shows when the machine is built (two devices on one port, for instance) is\n"
-             "reported by tenon run.",
+  .summary
+  = "Checks configurations and reports all errors as FILE:LINE: what was expected and found.\n"
+    "What only shows when the machine is built (two devices on one port, for instance) is\n"
+    "reported by tenon run.",
   .examples = "  tenon check config/demo.cfg\n",
   .min = 1,
   .max = G_MAXINT,
@@ -27,8 +28,8 @@ tn_command_check (int argc, char **argv)
   const TnOption options[] = {
     { "set", 's', "DEVICE.PROPERTY=VALUE", "override a setting; machine.NAME too; may be repeated",
       TN_OPTION_STRINGS, sets },
-    { "plugin-path", 'P', "DIR", "look for plugins here first; may be repeated",
-      TN_OPTION_STRINGS, directories },
+    { "plugin-path", 'P', "DIR", "look for plugins here first; may be repeated", TN_OPTION_STRINGS,
+      directories },
     { NULL },
   };
   int code = tn_options_parse (&usage, options, argc, argv, files), worst = EX_OK;
@@ -40,7 +41,7 @@ tn_command_check (int argc, char **argv)
   for (guint i = 0; i < files->len; i++)
     {
       g_autoptr (TnConfig) config
-          = tn_setup_load (files->pdata[i], (const char *const *) sets->pdata, &code);
+          = tn_setup_load (files->pdata[i], (const char *const *)sets->pdata, &code);
 
       if (config)
         printf ("%s: machine \"%s\", %u devices, no errors\n", config->file, config->name,

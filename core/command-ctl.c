@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * tenon ctl and tenon stat: requests to a running machine.  ORDER: requests (run-control.c, tenon.1)
+ * tenon ctl and tenon stat: requests to a running machine.  ORDER: requests (run-control.c,
+ * tenon.1)
  */
 #include "control.h"
 #include "machine.h"
@@ -12,26 +13,27 @@
 #include <sysexits.h>
 
 static const char *const requests[]
-    = { "swap", "status", "pause", "resume", "reset", "quit", "poweroff", "list", "show", "stat",
-        "log", "help", "machines", NULL };
+    = { "swap", "status", "pause", "resume", "reset", "quit",     "poweroff",
+        "list", "show",   "stat",  "log",    "help",  "machines", NULL };
 
 static const TnUsage ctl_usage = {
   .name = "ctl",
   .synopsis = "tenon ctl [OPTIONS] [MACHINE] REQUEST [OPERAND...]",
-  .summary = "Sends a request to a running machine; MACHINE may be left out if only one is running.\n"
-             "\n"
-             "Requests:\n"
-             "  swap DEVICE [FILE]     replace a device's plugin while the machine runs\n"
-             "  status                 what is running, and for how long\n"
-             "  pause                  stop the machine's time\n"
-             "  resume                 let it go on\n"
-             "  reset                  press the reset button\n"
-             "  quit, poweroff         switch the machine off and end the program\n"
-             "  list                   devices, their plugins and files\n"
-             "  show DEVICE            ports, memory, lines and timers that a device holds\n"
-             "  stat                   counters\n"
-             "  log [CATEGORY:]LEVEL   change what is logged\n"
-             "  machines               the machines that are running",
+  .summary
+  = "Sends a request to a running machine; MACHINE may be left out if only one is running.\n"
+    "\n"
+    "Requests:\n"
+    "  swap DEVICE [FILE]     replace a device's plugin while the machine runs\n"
+    "  status                 what is running, and for how long\n"
+    "  pause                  stop the machine's time\n"
+    "  resume                 let it go on\n"
+    "  reset                  press the reset button\n"
+    "  quit, poweroff         switch the machine off and end the program\n"
+    "  list                   devices, their plugins and files\n"
+    "  show DEVICE            ports, memory, lines and timers that a device holds\n"
+    "  stat                   counters\n"
+    "  log [CATEGORY:]LEVEL   change what is logged\n"
+    "  machines               the machines that are running",
   .examples = "  tenon ctl swap com1\n"
               "  tenon ctl demo swap com1 build/plugins/.libs/uart16550a.so\n"
               "  tenon ctl --socket /run/user/1000/tenon/demo.sock status\n",
@@ -84,8 +86,8 @@ find_socket (const char *machine, int *code)
       *code = tn_command_fail (tn_command_code (error), "%s", error->message);
       return NULL;
     }
-  all = g_strjoinv (", ", (char **) names->pdata);
-  if (machine && g_strv_contains ((const char *const *) names->pdata, machine))
+  all = g_strjoinv (", ", (char **)names->pdata);
+  if (machine && g_strv_contains ((const char *const *)names->pdata, machine))
     return tn_control_path (machine, NULL);
   if (!machine && names->len == 2)
     return tn_control_path (names->pdata[0], NULL);
@@ -94,7 +96,7 @@ find_socket (const char *machine, int *code)
                      machine ? ": " : "");
   else if (machine)
     {
-      near = tn_suggest_text (machine, (const char *const *) names->pdata);
+      near = tn_suggest_text (machine, (const char *const *)names->pdata);
       tn_command_fail (EX_UNAVAILABLE, "no machine \"%s\" is running%s; running: %s", machine, near,
                        all);
     }
@@ -167,8 +169,8 @@ tn_command_ctl (int argc, char **argv)
               g_free (near);
               near = tn_suggest_text (word, requests);
             }
-          return tn_command_fail (EX_USAGE, "ctl: there is no request \"%s\"%s; try: tenon ctl --help",
-                                  word, near);
+          return tn_command_fail (
+              EX_USAGE, "ctl: there is no request \"%s\"%s; try: tenon ctl --help", word, near);
         }
       machine = words->pdata[0];
       g_ptr_array_remove_index (words, 0);
@@ -179,7 +181,7 @@ tn_command_ctl (int argc, char **argv)
     return code;
   file = absolute_file (words);
   g_ptr_array_add (words, NULL);
-  return call (path, (char **) words->pdata);
+  return call (path, (char **)words->pdata);
 }
 
 int
@@ -188,7 +190,7 @@ tn_command_stat (int argc, char **argv)
   g_autoptr (GPtrArray) words = g_ptr_array_new ();
   const char *path = NULL;
   g_autofree char *found = NULL;
-  char *request[] = { (char *) "stat", NULL };
+  char *request[] = { (char *)"stat", NULL };
   const TnOption options[] = {
     { "socket", 's', "PATH", "the machine's control socket", TN_OPTION_STRING, &path },
     { NULL },

@@ -39,14 +39,14 @@ range_of (const TnProperty *p)
       return g_strdup ("true or false");
     case TN_PROP_TYPE_UINT:
     case TN_PROP_TYPE_UINT64:
-      return hex ? g_strdup_printf ("number from %#" G_GINT64_MODIFIER "x to %#" G_GINT64_MODIFIER "x",
-                                    p->min, p->max)
+      return hex ? g_strdup_printf (
+                 "number from %#" G_GINT64_MODIFIER "x to %#" G_GINT64_MODIFIER "x", p->min, p->max)
                  : g_strdup_printf ("number from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT,
                                     p->min, p->max);
     case TN_PROP_TYPE_STRING:
       return g_strdup ("string");
     case TN_PROP_TYPE_ENUM:
-      return g_strjoinv (" | ", (char **) p->choices);
+      return g_strjoinv (" | ", (char **)p->choices);
     case TN_PROP_TYPE_LINK:
       return g_strdup_printf ("name of a %s", kind_name (p->link_kind));
     case TN_PROP_TYPE_FILE:
@@ -108,24 +108,24 @@ static void
 print_fields (const TnField *fields, unsigned depth)
 {
   static const char *const types[] = {
-    [TN_FIELD_TYPE_BOOL] = "bool", [TN_FIELD_TYPE_UINT] = "uint", [TN_FIELD_TYPE_INT] = "int",
-    [TN_FIELD_TYPE_BYTES] = "bytes", [TN_FIELD_TYPE_TIME] = "time",
-    [TN_FIELD_TYPE_STRUCT] = "structure",
+    [TN_FIELD_TYPE_BOOL] = "bool", [TN_FIELD_TYPE_UINT] = "uint",
+    [TN_FIELD_TYPE_INT] = "int",   [TN_FIELD_TYPE_BYTES] = "bytes",
+    [TN_FIELD_TYPE_TIME] = "time", [TN_FIELD_TYPE_STRUCT] = "structure",
   };
 
   for (const TnField *f = fields; f && f->name; f++)
     {
       g_autofree char *count = f->count > 1 ? g_strdup_printf ("[%zu]", f->count) : g_strdup ("");
-      g_autofree char *since = f->since > 1 ? g_strdup_printf (", since version %u", f->since)
-                                            : g_strdup ("");
-      unsigned bits = f->type == TN_FIELD_TYPE_UINT || f->type == TN_FIELD_TYPE_INT ? f->size * 8 : 0;
-      g_autofree char *width = bits ? g_strdup_printf ("%u", bits)
-                               : f->type == TN_FIELD_TYPE_BYTES
-                                   ? g_strdup_printf (" %zu", f->size)
-                                   : g_strdup ("");
+      g_autofree char *since
+          = f->since > 1 ? g_strdup_printf (", since version %u", f->since) : g_strdup ("");
+      unsigned bits
+          = f->type == TN_FIELD_TYPE_UINT || f->type == TN_FIELD_TYPE_INT ? f->size * 8 : 0;
+      g_autofree char *width = bits                             ? g_strdup_printf ("%u", bits)
+                               : f->type == TN_FIELD_TYPE_BYTES ? g_strdup_printf (" %zu", f->size)
+                                                                : g_strdup ("");
 
-      printf ("  %*s%-*s %s%s%s%s\n", depth * 2, "", 18 - (int) depth * 2, f->name,
-              (unsigned) f->type < G_N_ELEMENTS (types) ? types[f->type] : "?", width, count, since);
+      printf ("  %*s%-*s %s%s%s%s\n", depth * 2, "", 18 - (int)depth * 2, f->name,
+              (unsigned)f->type < G_N_ELEMENTS (types) ? types[f->type] : "?", width, count, since);
       if (f->type == TN_FIELD_TYPE_STRUCT && depth < 4)
         print_fields (f->fields, depth + 1);
     }
@@ -145,8 +145,8 @@ static int
 describe (const char *name)
 {
   g_autoptr (GError) error = NULL;
-  g_autofree char *path = strchr (name, '/') ? g_canonicalize_filename (name, NULL)
-                                             : tn_plugin_find (name, &error);
+  g_autofree char *path
+      = strchr (name, '/') ? g_canonicalize_filename (name, NULL) : tn_plugin_find (name, &error);
   TnModule *module = path ? tn_module_load (path, &error) : NULL;
   const TnPlugin *plugin;
 
@@ -206,8 +206,8 @@ tn_command_devices (int argc, char **argv)
 {
   g_autoptr (GPtrArray) names = g_ptr_array_new (), directories = g_ptr_array_new ();
   const TnOption options[] = {
-    { "plugin-path", 'P', "DIR", "look for plugins here first; may be repeated",
-      TN_OPTION_STRINGS, directories },
+    { "plugin-path", 'P', "DIR", "look for plugins here first; may be repeated", TN_OPTION_STRINGS,
+      directories },
     { NULL },
   };
   int code = tn_options_parse (&usage, options, argc, argv, names), worst = EX_OK;

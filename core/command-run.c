@@ -44,13 +44,13 @@ tn_command_run (int argc, char **argv)
   const TnOption options[] = {
     { "set", 's', "DEVICE.PROPERTY=VALUE", "override a setting; machine.NAME too; may be repeated",
       TN_OPTION_STRINGS, sets },
-    { "plugin-path", 'P', "DIR", "look for plugins here first; may be repeated",
-      TN_OPTION_STRINGS, directories },
+    { "plugin-path", 'P', "DIR", "look for plugins here first; may be repeated", TN_OPTION_STRINGS,
+      directories },
     { "log", 'l', "[CATEGORY:]LEVEL", "what to log: error, warning, info, guest-error, debug",
       TN_OPTION_STRINGS, levels },
     { "log-file", 0, "FILE", "log to this file, too", TN_OPTION_STRING, &log_file },
-    { "watch", 'w', NULL, "swap a device whenever the file of its plugin changes",
-      TN_OPTION_FLAG, &run.watch },
+    { "watch", 'w', NULL, "swap a device whenever the file of its plugin changes", TN_OPTION_FLAG,
+      &run.watch },
     { "paused", 'p', NULL, "wait for 'tenon ctl resume' before the first instruction",
       TN_OPTION_FLAG, &run.paused },
     { "control", 'c', "PATH", "where the control socket is made", TN_OPTION_STRING, &run.control },
@@ -66,6 +66,6 @@ tn_command_run (int argc, char **argv)
                             error->message);
   tn_command_plugin_path (directories);
   g_ptr_array_add (sets, NULL);
-  config = tn_setup_load (files->pdata[0], (const char *const *) sets->pdata, &code);
+  config = tn_setup_load (files->pdata[0], (const char *const *)sets->pdata, &code);
   return config ? tn_run (config, log, &run) : code;
 }

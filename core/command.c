@@ -28,7 +28,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-typedef struct {
+typedef struct
+{
   const char *name, *help;
   int (*func) (int argc, char **argv);
 } Command;
@@ -153,7 +154,8 @@ dispatch (int argc, char **argv)
   names[G_N_ELEMENTS (commands)] = "--help";
   names[G_N_ELEMENTS (commands) + 1] = "--version";
   near = tn_suggest_text (argv[1], names);
-  return tn_command_fail (EX_USAGE, "there is no command \"%s\"%s; try: tenon --help", argv[1], near);
+  return tn_command_fail (EX_USAGE, "there is no command \"%s\"%s; try: tenon --help", argv[1],
+                          near);
 }
 
 int

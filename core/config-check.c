@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Devices of a configuration against the descriptors of their plugins: what can be known to be wrong
- * before anything is built.
+ * Devices of a configuration against the descriptors of their plugins: what can be known to be
+ * wrong before anything is built.
  */
 #include "configuration.h"
 
@@ -12,7 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-typedef struct {
+typedef struct
+{
   TnConfig *config;
   const TnConfigPlugins *plugins;
   GPtrArray *errors;
@@ -50,10 +51,10 @@ unknown_property (Check *c, const TnConfigDevice *d, const TnConfigValue *v)
   g_autofree char *near = NULL, *all = NULL;
 
   for (const TnProperty *p = d->type->properties; p && p->name; p++)
-    g_ptr_array_add (names, (char *) p->name);
+    g_ptr_array_add (names, (char *)p->name);
   g_ptr_array_add (names, NULL);
-  near = tn_suggest_text (v->name, (const char *const *) names->pdata);
-  all = g_strjoinv (", ", (char **) names->pdata);
+  near = tn_suggest_text (v->name, (const char *const *)names->pdata);
+  all = g_strjoinv (", ", (char **)names->pdata);
   tn_config_problem (c->errors, v->where, "%s: plugin %s has no property \"%s\"%s; it has %s",
                      d->name, d->type->name, v->name, near, *all ? all : "none");
 }
@@ -73,7 +74,7 @@ near_devices (Check *c, const char *name, TnKind kind)
         g_ptr_array_add (names, d->name);
     }
   g_ptr_array_add (names, NULL);
-  return tn_suggest_text (name, (const char *const *) names->pdata);
+  return tn_suggest_text (name, (const char *const *)names->pdata);
 }
 
 static bool
@@ -92,8 +93,10 @@ check_link (Check *c, const TnConfigDevice *d, const TnProperty *p, TnConfigValu
   if (!target || !target->enabled)
     {
       near = near_devices (c, name, p->link_kind);
-      tn_config_problem (c->errors, v->where, "%s: %s: expected the name of a %s, but there is no "
-                         "device \"%s\"%s%s", d->name, v->name, kind_name (p->link_kind), name,
+      tn_config_problem (c->errors, v->where,
+                         "%s: %s: expected the name of a %s, but there is no "
+                         "device \"%s\"%s%s",
+                         d->name, v->name, kind_name (p->link_kind), name,
                          target ? " that is enabled" : "", near);
       return false;
     }
@@ -218,7 +221,7 @@ check_required (Check *c, const TnConfigDevice *d)
       bool given = false;
 
       for (guint i = 0; i < d->values->len; i++)
-        given |= tn_config_same_name (((TnConfigValue *) d->values->pdata[i])->name, p->name);
+        given |= tn_config_same_name (((TnConfigValue *)d->values->pdata[i])->name, p->name);
       if (p->required && !given)
         tn_config_problem (c->errors, d->where, "%s: plugin %s requires the property \"%s\" (%s)",
                            d->name, d->type->name, p->name, p->blurb);
@@ -246,12 +249,12 @@ find_plugin (Check *c, TnConfigDevice *d)
   if (d->type)
     return;
   names = c->plugins->names (c->plugins->opaque);
-  if (strchr (d->plugin, '/') || g_strv_contains ((const char *const *) names, d->plugin))
+  if (strchr (d->plugin, '/') || g_strv_contains ((const char *const *)names, d->plugin))
     {
       tn_config_problem (c->errors, d->where, "%s: %s", d->name, error->message);
       return;
     }
-  near = tn_suggest_text (d->plugin, (const char *const *) names);
+  near = tn_suggest_text (d->plugin, (const char *const *)names);
   places = c->plugins->places (c->plugins->opaque);
   tn_config_problem (c->errors, d->where, "%s: there is no plugin \"%s\"%s; looked in %s", d->name,
                      d->plugin, near, places);
@@ -260,8 +263,8 @@ find_plugin (Check *c, TnConfigDevice *d)
 void
 tn_config_check (TnConfig *config, const TnConfigPlugins *plugins, GPtrArray *errors)
 {
-  Check c = { config, plugins, errors,
-              g_hash_table_new_full (g_str_hash, g_str_equal, NULL, g_free) };
+  Check c
+      = { config, plugins, errors, g_hash_table_new_full (g_str_hash, g_str_equal, NULL, g_free) };
 
   for (guint i = 0; i < config->devices->len; i++)
     {

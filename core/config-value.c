@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Values of settings: one of libconfig's types, or text of the command line that is read as whatever
- * the setting wants.  Each function reports "expected ..., found ..." at the value's place.
+ * Values of settings: one of libconfig's types, or text of the command line that is read as
+ * whatever the setting wants.  Each function reports "expected ..., found ..." at the value's
+ * place.
  */
 #include "configuration.h"
 
@@ -97,7 +98,7 @@ tn_config_value_uint (const TnConfigValue *v, uint64_t min, uint64_t max, uint64
   if (v->type == TN_CONFIG_INT)
     {
       number = v->integer >= 0 || v->unsigned_;
-      n = (uint64_t) v->integer;
+      n = (uint64_t)v->integer;
     }
   else if (v->type == TN_CONFIG_TEXT)
     number = parse_uint (v->string, &n);
@@ -152,7 +153,7 @@ tn_config_value_choice (const TnConfigValue *v, const char *const *choices, uint
                         GPtrArray *errors)
 {
   g_autoptr (GString) expected = g_string_new (NULL);
-  size_t n = g_strv_length ((char **) choices);
+  size_t n = g_strv_length ((char **)choices);
 
   if (v->type == TN_CONFIG_STRING || v->type == TN_CONFIG_TEXT)
     for (size_t i = 0; i < n; i++)
@@ -162,7 +163,10 @@ tn_config_value_choice (const TnConfigValue *v, const char *const *choices, uint
           return true;
         }
   for (size_t i = 0; i < n; i++)
-    g_string_append_printf (expected, "%s\"%s\"", i == 0 ? "" : i + 1 < n ? ", " : " or ",
+    g_string_append_printf (expected, "%s\"%s\"",
+                            i == 0      ? ""
+                            : i + 1 < n ? ", "
+                                        : " or ",
                             choices[i]);
   return tn_config_wrong (v, errors, expected->str);
 }

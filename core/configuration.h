@@ -7,8 +7,8 @@
  *   tn_config_check (config, plugins, errors);
  *   if (errors->len) print each, exit with EX_CONFIG
  *
- * Errors are whole lines, "file:line: what was expected and what was found", as many as can be found
- * in one go.
+ * Errors are whole lines, "file:line: what was expected and what was found", as many as can be
+ * found in one go.
  */
 #pragma once
 
@@ -19,7 +19,8 @@
 
 G_BEGIN_DECLS
 
-typedef enum {
+typedef enum
+{
   TN_CONFIG_BOOL,
   TN_CONFIG_INT,
   TN_CONFIG_FLOAT,
@@ -28,12 +29,14 @@ typedef enum {
   TN_CONFIG_TEXT,  /* of the command line: whatever the setting wants */
 } TnConfigType;
 
-typedef struct {
+typedef struct
+{
   const char *file; /* owned by the configuration; NULL: the command line */
   unsigned line;
 } TnConfigWhere;
 
-typedef struct {
+typedef struct
+{
   char *name;
   TnConfigWhere where;
   TnConfigType type;
@@ -44,18 +47,29 @@ typedef struct {
   char *checked;   /* after tn_config_check: the text to set the property to; NULL if wrong */
 } TnConfigValue;
 
-typedef struct {
+typedef struct
+{
   char *name, *plugin; /* plugin may be NULL until checked */
   bool enabled;
   TnConfigWhere where;
   GPtrArray *values; /* of TnConfigValue *, without name, plugin and enabled */
-  const TnPlugin *type; /* after tn_config_check: the descriptor, or NULL; the check's plugins own it */
+  const TnPlugin
+      *type; /* after tn_config_check: the descriptor, or NULL; the check's plugins own it */
 } TnConfigDevice;
 
-typedef enum { TN_CONFIG_CLOCK_REAL, TN_CONFIG_CLOCK_COUNTED } TnConfigClock;
-typedef enum { TN_CONFIG_FAULT_RESET, TN_CONFIG_FAULT_STOP } TnConfigFault;
+typedef enum
+{
+  TN_CONFIG_CLOCK_REAL,
+  TN_CONFIG_CLOCK_COUNTED
+} TnConfigClock;
+typedef enum
+{
+  TN_CONFIG_FAULT_RESET,
+  TN_CONFIG_FAULT_STOP
+} TnConfigFault;
 
-typedef struct {
+typedef struct
+{
   char *file;
   char *name;
   uint64_t memory; /* MiB */
@@ -70,15 +84,16 @@ typedef struct {
   GPtrArray *files;   /* of char *: all that were read */
 } TnConfig;
 
-/* `sets` (NULL-terminated, may be NULL) are "device.property=value" of the command line.  Never NULL;
-   usable only if no error was added. */
+/* `sets` (NULL-terminated, may be NULL) are "device.property=value" of the command line.  Never
+   NULL; usable only if no error was added. */
 TnConfig *tn_config_load (const char *file, const char *const *sets, GPtrArray *errors);
 void tn_config_free (TnConfig *config);
 TnConfigDevice *tn_config_device (const TnConfig *config, const char *name);
 
-/* Finds a descriptor by the text of `plugin`; NULL with *error set.  And the names that it could have
-   been (NULL-terminated, free with g_strfreev), and where they were looked for. */
-typedef struct {
+/* Finds a descriptor by the text of `plugin`; NULL with *error set.  And the names that it could
+   have been (NULL-terminated, free with g_strfreev), and where they were looked for. */
+typedef struct
+{
   const TnPlugin *(*find) (void *opaque, const char *plugin, GError **error);
   char **(*names) (void *opaque);
   char *(*places) (void *opaque); /* "DIR, DIR"; free with g_free */
@@ -100,8 +115,8 @@ bool tn_config_value_bool (const TnConfigValue *v, bool *result, GPtrArray *erro
 bool tn_config_value_choice (const TnConfigValue *v, const char *const *choices, uint64_t *result,
                              GPtrArray *errors);
 bool tn_config_value_string (const TnConfigValue *v, const char **result, GPtrArray *errors);
-/* A path that is relative to the file that has it (or to the working directory on the command line).
-   Free with g_free (). */
+/* A path that is relative to the file that has it (or to the working directory on the command
+   line). Free with g_free (). */
 char *tn_config_absolute (TnConfigWhere where, const char *name);
 /* Do two names differ in '-' and '_' at most? */
 bool tn_config_same_name (const char *a, const char *b);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The log sink.  A line is one write (), so that lines of threads do not mix.  While a character back
- * end holds the terminal in raw mode a line ends in CR LF; control characters of guests and files are
- * shown as \ooo, never sent to the terminal.
+ * The log sink.  A line is one write (), so that lines of threads do not mix.  While a character
+ * back end holds the terminal in raw mode a line ends in CR LF; control characters of guests and
+ * files are shown as \ooo, never sent to the terminal.
  */
 #include "log.h"
 
@@ -15,23 +15,26 @@
 #include <termios.h>
 #include <unistd.h>
 
-typedef struct {
+typedef struct
+{
   char *category; /* NULL: all */
   TnLogLevel level;
 } Rule;
 
-struct TnLog {
+struct TnLog
+{
   GMutex mutex;
   GArray *rules;
   int file; /* -1: none */
 };
 
-static const char *const level_names[] = { "error", "warning", "info", "guest-error", "debug", NULL };
+static const char *const level_names[]
+    = { "error", "warning", "info", "guest-error", "debug", NULL };
 
 static void
 rule_clear (void *data)
 {
-  g_free (((Rule *) data)->category);
+  g_free (((Rule *)data)->category);
 }
 
 TnLog *
@@ -75,8 +78,8 @@ parse_rule (const char *text, Rule *rule, GError **error)
       }
   near = tn_suggest_text (name, level_names);
   g_set_error (error, TN_ERROR, TN_ERROR_CONFIG,
-               "expected a level (error, warning, info, guest-error or debug), found \"%s\"%s", name,
-               near);
+               "expected a level (error, warning, info, guest-error or debug), found \"%s\"%s",
+               name, near);
   return false;
 }
 
@@ -149,7 +152,7 @@ append_clean (GString *line, const char *text)
 {
   for (; *text; text++)
     if (g_ascii_iscntrl (*text) && *text != '\t')
-      g_string_append_printf (line, "\\%03o", (unsigned char) *text);
+      g_string_append_printf (line, "\\%03o", (unsigned char)*text);
     else
       g_string_append_c (line, *text);
 }

@@ -2,14 +2,14 @@
 /*
  * The processor's thread: execute, look at the exit, serve it under the machine lock, again.
  *
- * `in_guest` is true from before vmm_vcpu_execute () until after it; `wishes` counts all reasons to look
- * before entering (quiesce, park, reset, quit).  The thread sets in_guest and then reads wishes; who
- * wishes something raises wishes and then reads in_guest, so one of the two sees the other (both are
- * sequentially consistent).  Everything else of that protocol is under `gate`, which is taken after the
- * machine lock and never before it.
+ * `in_guest` is true from before vmm_vcpu_execute () until after it; `wishes` counts all reasons to
+ * look before entering (quiesce, park, reset, quit).  The thread sets in_guest and then reads
+ * wishes; who wishes something raises wishes and then reads in_guest, so one of the two sees the
+ * other (both are sequentially consistent).  Everything else of that protocol is under `gate`,
+ * which is taken after the machine lock and never before it.
  *
- * A callback from within vmm_vcpu_execute () that needs the machine lock leaves the guest for as long
- * as it waits for it: who holds the lock may be waiting for this processor to stop.
+ * A callback from within vmm_vcpu_execute () that needs the machine lock leaves the guest for as
+ * long as it waits for it: who holds the lock may be waiting for this processor to stop.
  */
 #include "processor.h"
 
@@ -18,12 +18,14 @@
 #include <sys/prctl.h>
 
 /* Instructions to run in one go; in real time about SLICE_NS, so that the clock sees us go on. */
-#define SLICE 2000000
-#define SLICE_MIN 1000
-#define SLICE_NS (250 * TN_NS_PER_US)
+#define SLICE      2000000
+#define SLICE_MIN  1000
+#define SLICE_NS   (250 * TN_NS_PER_US)
 #define STATE_TYPE "(uay)"
+#define BUSY_PORTS 24
 
-struct TnProcessor {
+struct TnProcessor
+{
   TnMachine *machine;
   TnClock *clock;
   TnLog *log;
@@ -40,9 +42,9 @@ struct TnProcessor {
   GCond stopped; /* the others do */
   unsigned quiesced, parks;
   bool parked, reset, quit;
-  bool halted; /* the thread waits in HLT, and nothing has ended that */
+  bool halted;         /* the thread waits in HLT, and nothing has ended that */
   bool sees_to_events; /* of real time: in HLT */
-  bool boundary; /* no exit is in progress */
+  bool boundary;       /* no exit is in progress */
 
   /* counted time */
   bool counted;
@@ -52,6 +54,7 @@ struct TnProcessor {
 
   /* counters */
   uint64_t halts_ns, resets;
+  uint32_t *ports; /* cycles at each port; they wrap */
 };
 
 /* ---- Time ---- */
@@ -64,8 +67,8 @@ virtual_now (TnProcessor *p)
 
   if (!p->counted || !p->cpu) /* it asks while it is being made */
     return tn_clock_now (p->clock);
-  ns = (unsigned __int128) vmm_vcpu_instructions (p->cpu) * TN_NS_PER_S / p->ips;
-  return MAX ((int64_t) ns + p->skipped, tn_clock_now (p->clock));
+  ns = (unsigned __int128)vmm_vcpu_instructions (p->cpu) * TN_NS_PER_S / p->ips;
+  return MAX ((int64_t)ns + p->skipped, tn_clock_now (p->clock));
 }
 
 /* Under the lock: fires what is due. */
@@ -92,7 +95,7 @@ plan_slice (TnProcessor *p)
     return;
   n = deadline <= from
           ? 1
-          : ((unsigned __int128) (deadline - from) * p->ips + TN_NS_PER_S - 1) / TN_NS_PER_S;
+          : ((unsigned __int128)(deadline - from) * p->ips + TN_NS_PER_S - 1) / TN_NS_PER_S;
   p->slice = MIN (n, SLICE);
 }
 
@@ -413,8 +416,10 @@ watch_pins (TnProcessor *p)
 bool
 tn_processor_send_apic (TnProcessor *p, const TnApicMessage *message)
 {
-  VmmApicMessage m = { .vector = message->vector, .delivery_mode = message->delivery_mode,
-                       .destination = message->destination, .logical = message->logical,
+  VmmApicMessage m = { .vector = message->vector,
+                       .delivery_mode = message->delivery_mode,
+                       .destination = message->destination,
+                       .logical = message->logical,
                        .level = message->level };
   bool accepted = p && p->cpu && vmm_vcpu_apic_receive (p->cpu, &m);
 
@@ -532,15 +537,19 @@ serve_cycle (TnProcessor *p, VmmExit *e)
   switch (e->reason)
     {
     case VMM_EXIT_IO_IN:
+      p->ports[e->address & 0xffff]++;
       e->value = tn_machine_port_read (m, e->address, e->size);
       break;
     case VMM_EXIT_IO_OUT:
+      p->ports[e->address & 0xffff]++;
       tn_machine_port_write (m, e->address, e->value, e->size);
       break;
     case VMM_EXIT_IO_INS:
+      p->ports[e->address & 0xffff]++;
       e->count = tn_machine_port_ins (m, e->address, e->items, e->count, e->size);
       break;
     case VMM_EXIT_IO_OUTS:
+      p->ports[e->address & 0xffff]++;
       e->count = tn_machine_port_outs (m, e->address, e->items, e->count, e->size);
       break;
     case VMM_EXIT_MMIO_READ:
@@ -620,9 +629,15 @@ tn_processor_new (TnMachine *machine, const TnConfig *config, TnLog *log,
 {
   TnProcessor *p = g_new0 (TnProcessor, 1);
   const char *refusal = NULL;
-  VmmVcpuConfig cpu = { .opaque = p, .tsc_hz = config->tsc_hz, .apic = config->apic,
-                        .apic_bus_hz = config->apic_bus_hz, .read_tsc = read_tsc, .now = now,
-                        .set_timer = set_timer, .apic_eoi = apic_eoi, .ferr = ferr,
+  VmmVcpuConfig cpu = { .opaque = p,
+                        .tsc_hz = config->tsc_hz,
+                        .apic = config->apic,
+                        .apic_bus_hz = config->apic_bus_hz,
+                        .read_tsc = read_tsc,
+                        .now = now,
+                        .set_timer = set_timer,
+                        .apic_eoi = apic_eoi,
+                        .ferr = ferr,
                         .log = log_text };
 
   p->machine = machine;
@@ -637,6 +652,7 @@ tn_processor_new (TnMachine *machine, const TnConfig *config, TnLog *log,
   g_mutex_init (&p->gate);
   g_cond_init (&p->wake);
   g_cond_init (&p->stopped);
+  p->ports = g_new0 (uint32_t, 0x10000);
   p->apic_timer = tn_event_new (p->clock, apic_timer_due, p);
   p->cpu = vmm_vcpu_new (tn_machine_vm (machine), &cpu, &refusal);
   if (!p->cpu)
@@ -702,6 +718,7 @@ tn_processor_free (TnProcessor *p)
   g_mutex_clear (&p->gate);
   g_cond_clear (&p->wake);
   g_cond_clear (&p->stopped);
+  g_free (p->ports);
   g_free (p);
 }
 
@@ -738,7 +755,7 @@ tn_processor_save (TnProcessor *p)
   if (!p || !p->cpu)
     return NULL;
   vmm_vcpu_get_state (p->cpu, &state);
-  return g_variant_new ("(u@ay)", (guint32) VMM_VCPU_STATE_VERSION,
+  return g_variant_new ("(u@ay)", (guint32)VMM_VCPU_STATE_VERSION,
                         g_variant_new_fixed_array (G_VARIANT_TYPE_BYTE, &state, sizeof state, 1));
 }
 
@@ -765,7 +782,7 @@ tn_processor_load (TnProcessor *p, GVariant *state, bool check, GError **error)
     {
       g_set_error (error, TN_ERROR, TN_ERROR_STATE,
                    "cpu: expected a state of version %d with %zu bytes, found version %u with %zu",
-                   VMM_VCPU_STATE_VERSION, sizeof s, version, (size_t) size);
+                   VMM_VCPU_STATE_VERSION, sizeof s, version, (size_t)size);
       return false;
     }
   memcpy (&s, data, size);
@@ -778,6 +795,32 @@ tn_processor_load (TnProcessor *p, GVariant *state, bool check, GError **error)
 }
 
 /* ---- Counters ---- */
+
+/* The ports that are used most. */
+static void
+port_stats (TnProcessor *p, TnStatFunc func, void *data)
+{
+  uint32_t top[BUSY_PORTS] = { 0 };
+  unsigned used = 0;
+
+  for (uint32_t port = 0; port < 0x10000; port++)
+    {
+      unsigned at = MIN (used, BUSY_PORTS - 1);
+
+      if (p->ports[port] == 0 || (used == BUSY_PORTS && p->ports[port] <= p->ports[top[at]]))
+        continue;
+      for (; at > 0 && p->ports[top[at - 1]] < p->ports[port]; at--)
+        top[at] = top[at - 1];
+      top[at] = port;
+      used = MIN (used + 1, BUSY_PORTS);
+    }
+  for (unsigned i = 0; i < used; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("port.%04xh", top[i]);
+
+      func (data, name, p->ports[top[i]]);
+    }
+}
 
 void
 tn_processor_stats (TnProcessor *p, TnStatFunc func, void *data)
@@ -795,4 +838,5 @@ tn_processor_stats (TnProcessor *p, TnStatFunc func, void *data)
     }
   func (data, "cpu.halted-ns", p->halts_ns);
   func (data, "cpu.resets", p->resets);
+  port_stats (p, func, data);
 }

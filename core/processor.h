@@ -2,15 +2,15 @@
 /*
  * The thread that executes the guest's processor, and the ways to stop it.
  *
- *   quiesce/resume   with the machine lock held: no guest code runs between the two, but the processor
- *                    may stand in the middle of an instruction (for changes of the memory map)
- *   park/unpark      without the lock: the processor stands at an instruction boundary (for swaps,
- *                    pauses and saving)
+ *   quiesce/resume   with the machine lock held: no guest code runs between the two, but the
+ * processor may stand in the middle of an instruction (for changes of the memory map) park/unpark
+ * without the lock: the processor stands at an instruction boundary (for swaps, pauses and saving)
  *   request_reset    noted, and carried out by the processor's own thread before it goes on
  *
- * Real time: the clock's events are fired by the main loop (see alarm.h), by this thread between slices
- * and before a device is accessed, and by this thread alone while the processor is halted.  Counted time: this thread makes the time, from the instructions that it
- * retired, and HLT skips to the next event.
+ * Real time: the clock's events are fired by the main loop (see alarm.h), by this thread between
+ * slices and before a device is accessed, and by this thread alone while the processor is halted.
+ * Counted time: this thread makes the time, from the instructions that it retired, and HLT skips to
+ * the next event.
  */
 #pragma once
 
@@ -23,10 +23,11 @@ G_BEGIN_DECLS
 typedef struct TnProcessor TnProcessor;
 
 /* What the processor's thread needs of the program. */
-typedef struct {
+typedef struct
+{
   void (*triple_fault) (void *opaque); /* the configuration wants a stop */
-  /* Real time: someone else is to fire the clock's events from `when` on (TN_TIME_NEVER: nobody, this
-     thread does).  The machine is locked. */
+  /* Real time: someone else is to fire the clock's events from `when` on (TN_TIME_NEVER: nobody,
+     this thread does).  The machine is locked. */
   void (*alarm) (void *opaque, int64_t when);
   void *opaque;
 } TnProcessorHost;
@@ -34,8 +35,8 @@ typedef struct {
 /* After the machine was made, before its devices are realized. */
 TnProcessor *tn_processor_new (TnMachine *machine, const TnConfig *config, TnLog *log,
                                const TnProcessorHost *host, GError **error);
-/* Ends the thread and frees the VMM's part; the machine must not be locked.  From then on the hooks do
-   nothing, so that the machine can be freed; the rest is freed after it. */
+/* Ends the thread and frees the VMM's part; the machine must not be locked.  From then on the hooks
+   do nothing, so that the machine can be freed; the rest is freed after it. */
 void tn_processor_detach (TnProcessor *p);
 void tn_processor_free (TnProcessor *p);
 /* Starts the thread.  If `parked`, it waits for tn_processor_unpark (). */

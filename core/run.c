@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * tn_run (): build, power on, serve, switch off.  What is built is taken down in reverse order, also
- * when building fails half way.
+ * tn_run (): build, power on, serve, switch off.  What is built is taken down in reverse order,
+ * also when building fails half way.
  *
  * SIGINT, SIGTERM and SIGHUP end the machine in order: the processor stops, devices are unrealized
  * (disks written out, the terminal restored).  A second signal ends the program at once, with the
@@ -21,7 +21,8 @@
 #include <unistd.h>
 
 /* What the handler of a second signal needs; a handler has no argument to find it by. */
-static struct {
+static struct
+{
   struct termios terminal;
   bool is_terminal;
 } at_start;
@@ -32,7 +33,7 @@ static void
 hook_log (void *opaque, const char *category, TnLogLevel level, const char *device,
           const char *text)
 {
-  tn_log_write (((TnRun *) opaque)->log, category, level, device, text);
+  tn_log_write (((TnRun *)opaque)->log, category, level, device, text);
 }
 
 static void
@@ -66,31 +67,31 @@ hook_deadline (void *opaque, int64_t when)
 static void
 hook_quiesce (void *opaque)
 {
-  tn_processor_quiesce (((TnRun *) opaque)->processor);
+  tn_processor_quiesce (((TnRun *)opaque)->processor);
 }
 
 static void
 hook_resume (void *opaque)
 {
-  tn_processor_resume (((TnRun *) opaque)->processor);
+  tn_processor_resume (((TnRun *)opaque)->processor);
 }
 
 static bool
 hook_send_apic (void *opaque, const TnApicMessage *message)
 {
-  return tn_processor_send_apic (((TnRun *) opaque)->processor, message);
+  return tn_processor_send_apic (((TnRun *)opaque)->processor, message);
 }
 
 static GVariant *
 hook_save_cpus (void *opaque)
 {
-  return tn_processor_save (((TnRun *) opaque)->processor);
+  return tn_processor_save (((TnRun *)opaque)->processor);
 }
 
 static bool
 hook_load_cpus (void *opaque, GVariant *state, bool check, GError **error)
 {
-  return tn_processor_load (((TnRun *) opaque)->processor, state, check, error);
+  return tn_processor_load (((TnRun *)opaque)->processor, state, check, error);
 }
 
 static const TnMachineHooks hooks = {
@@ -183,7 +184,7 @@ second_signal (int number)
   static const char text[] = "\r\ntenon: forced to end\r\n";
   ssize_t ignored = write (STDERR_FILENO, text, sizeof text - 1);
 
-  (void) ignored;
+  (void)ignored;
   if (at_start.is_terminal)
     tcsetattr (STDIN_FILENO, TCSANOW, &at_start.terminal);
   _exit (128 + number);
@@ -224,12 +225,12 @@ static bool
 make_machine (TnRun *run, GError **error)
 {
   bool real = run->config->clock == TN_CONFIG_CLOCK_REAL;
-  TnProcessorHost host = { .triple_fault = triple_fault, .alarm = set_alarm,
-                           .opaque = run };
+  TnProcessorHost host = { .triple_fault = triple_fault, .alarm = set_alarm, .opaque = run };
   TnMachineConfig config = { .ram_size = run->config->memory << 20,
                              .clock = real ? TN_CLOCK_REAL : TN_CLOCK_COUNTED,
                              .wall_clock_offset_us = tn_setup_clock_offset_us (run->config),
-                             .hooks = &hooks, .opaque = run };
+                             .hooks = &hooks,
+                             .opaque = run };
   bool ok;
 
   run->machine = tn_machine_new (&config, error);

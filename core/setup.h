@@ -9,8 +9,8 @@
 
 G_BEGIN_DECLS
 
-/* Reads and checks; reports errors on standard error.  Returns NULL and the exit code in *code if there
-   were any. */
+/* Reads and checks; reports errors on standard error.  Returns NULL and the exit code in *code if
+   there were any. */
 TnConfig *tn_setup_load (const char *file, const char *const *sets, int *code);
 /* Makes the configured devices and sets their properties; the machine is locked. */
 bool tn_setup_devices (TnMachine *m, const TnConfig *config, GError **error);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Edit distance (case and '_' for '-' count as no difference) with neighbour swaps ("optimal string alignment"), on words of at most 64 bytes;
- * failing that, a name of which the word is the beginning.
+ * Edit distance (case and '_' for '-' count as no difference) with neighbour swaps ("optimal string
+ * alignment"), on words of at most 64 bytes; failing that, a name of which the word is the
+ * beginning.
  */
 #include "suggest.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * `tenon run --watch`: the directories of the plugins in use are watched, and a device is swapped when
- * the file of its plugin has changed and then been left alone for a moment (linkers write in several
- * steps).
+ * `tenon run --watch`: the directories of the plugins in use are watched, and a device is swapped
+ * when the file of its plugin has changed and then been left alone for a moment (linkers write in
+ * several steps).
  */
 #include "run.h"
 
@@ -10,7 +10,8 @@
 
 #define SETTLE_MS 300
 
-struct TnWatchdog {
+struct TnWatchdog
+{
   TnRun *run;
   GPtrArray *monitors;
   GHashTable *changed; /* set of paths */
@@ -48,8 +49,8 @@ swap_users (TnWatchdog *w, const char *path)
       if (tn_run_swap (w->run, name, path, &error))
         tn_log_print (w->run->log, "watch", TN_LOG_INFO, "%s: swapped, now %s", name, path);
       else
-        tn_log_print (w->run->log, "watch", TN_LOG_ERROR, "%s: not swapped, the old one runs on: %s",
-                      name, error->message);
+        tn_log_print (w->run->log, "watch", TN_LOG_ERROR,
+                      "%s: not swapped, the old one runs on: %s", name, error->message);
     }
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The control socket of a running `tenon run --paused`, first asked politely, then by clients that send
- * nonsense, too much, too little, or never read.  After each the machine must answer as before.
+ * The control socket of a running `tenon run --paused`, first asked politely, then by clients that
+ * send nonsense, too much, too little, or never read.  After each the machine must answer as
+ * before.
  */
 #include <errno.h>
 #include <glib.h>
@@ -27,7 +28,7 @@ dial (void)
 
   g_strlcpy (address.sun_path, socket_path, sizeof address.sun_path);
   setsockopt (fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  if (connect (fd, (struct sockaddr *) &address, sizeof address) == 0)
+  if (connect (fd, (struct sockaddr *)&address, sizeof address) == 0)
     return fd;
   close (fd);
   return -1;
@@ -43,13 +44,13 @@ die_with_parent (void *data)
 static void
 start_machine (void)
 {
-  char *argv[] = { program, (char *) "run", (char *) "--paused", (char *) "--control", socket_path,
+  char *argv[] = { program,     (char *)"run", (char *)"--paused", (char *)"--control", socket_path,
                    config_path, NULL };
   g_autoptr (GError) error = NULL;
   int fd = -1;
 
-  g_spawn_async (NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, die_with_parent, NULL,
-                 &machine, &error);
+  g_spawn_async (NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, die_with_parent, NULL, &machine,
+                 &error);
   g_assert_no_error (error);
   for (unsigned i = 0; i < 600 && fd < 0; i++)
     {

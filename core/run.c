@@ -123,11 +123,19 @@ set_alarm (void *opaque, int64_t when)
 
 /* ---- Control ---- */
 
+static gboolean
+quit_loop (void *data)
+{
+  g_main_loop_quit (((TnRun *)data)->loop);
+  return G_SOURCE_REMOVE;
+}
+
+/* From within the loop: a loop that does not run yet would forget it. */
 void
 tn_run_quit (TnRun *run, int code)
 {
   run->code = code;
-  g_main_loop_quit (run->loop);
+  g_idle_add_full (G_PRIORITY_HIGH, quit_loop, run, NULL);
 }
 
 void
@@ -324,6 +332,8 @@ take_down (TnRun *run)
       tn_machine_unlock (run->machine);
       tn_machine_free (run->machine);
     }
+  while (g_idle_remove_by_data (run))
+    continue;
   tn_alarm_free (alarm);
   tn_processor_free (run->processor);
   for (unsigned i = 0; i < G_N_ELEMENTS (run->signals); i++)

@@ -260,7 +260,7 @@ tn_device_firmware_message (TnDevice *device, const char *line)
 
   g_return_if_fail (line != NULL);
   if (m->hooks.log)
-    m->hooks.log (m->opaque, "firmware", TN_LOG_INFO, device->name, line);
+    m->hooks.log (m->opaque, "firmware", TN_LOG_DEBUG, device->name, line);
 }
 
 /* ---- Signals and wishes ---- */

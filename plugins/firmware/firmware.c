@@ -32,6 +32,7 @@ typedef struct {
   const char *file;
   bool acpi_fix;
   uint8_t post, shutdown; /* last POST code; how much of "Shutdown" has been seen */
+  bool panicked;          /* the next line of the BIOS says why it gives up */
   Line line[2];           /* of bochsbios, of port E9 */
 } Firmware;
 
@@ -46,7 +47,11 @@ line_flush (Firmware *fw, Line *line)
   memcpy (text, line->text, line->length);
   text[line->length] = '\0';
   line->length = 0;
-  tn_device_firmware_message (fw->device, text);
+  if (fw->panicked)
+    tn_device_log (fw->device, TN_LOG_WARNING, "the BIOS gives up: %s", text);
+  else
+    tn_device_firmware_message (fw->device, text);
+  fw->panicked = false;
 }
 
 static void
@@ -58,17 +63,13 @@ line_add (Firmware *fw, Line *line, uint8_t byte)
     line->text[line->length++] = (char) byte;
 }
 
+/* The panic ports get the line number of the BIOS's source; its reason follows on port 402. */
 static void
-debug_write (void *self, uint32_t offset, uint32_t value, unsigned size)
+panic_write (void *self, uint32_t offset, uint32_t value, unsigned size)
 {
   Firmware *fw = self;
-  if (offset < 2)
-    {
-      /* Panic ports carry the line number of the BIOS's source. */
-      tn_device_log (fw->device, TN_LOG_WARNING, "the BIOS panicked at line %u of its source", value);
-      return;
-    }
-  line_add (fw, &fw->line[0], value);
+  line_flush (fw, &fw->line[0]);
+  fw->panicked = true;
 }
 
 static void
@@ -113,7 +114,7 @@ shutdown_write (void *self, uint32_t offset, uint32_t value, unsigned size)
     }
 }
 
-static const TnBusOps debug_ops = { .write = debug_write, .min_size = 1, .max_size = 2 };
+static const TnBusOps panic_ops = { .write = panic_write, .min_size = 1, .max_size = 2 };
 static const TnBusOps message_ops = { .write = message_write, .max_size = 1 };
 static const TnBusOps console_ops = { .read = console_read, .write = console_write, .max_size = 1 };
 static const TnBusOps post_ops = { .write = post_write, .max_size = 1 };
@@ -176,7 +177,7 @@ firmware_realize (void *self, GError **error)
 {
   Firmware *fw = self;
   return load_image (fw, error)
-         && tn_device_add_ports (fw->device, 0x400, 2, &debug_ops, TN_IO_POSTED, error)
+         && tn_device_add_ports (fw->device, 0x400, 2, &panic_ops, TN_IO_POSTED, error)
          && tn_device_add_ports (fw->device, 0x402, 2, &message_ops, TN_IO_POSTED, error)
          && tn_device_add_ports (fw->device, 0x500, 1, &message_ops, TN_IO_POSTED, error)
          && tn_device_add_ports (fw->device, 0xe9, 1, &console_ops, TN_IO_POSTED, error)
@@ -191,6 +192,7 @@ firmware_reset (void *self)
   line_flush (fw, &fw->line[0]);
   line_flush (fw, &fw->line[1]);
   fw->post = fw->shutdown = 0;
+  fw->panicked = false;
 }
 
 static bool
@@ -225,6 +227,7 @@ static const TnField line_fields[] = {
 static const TnField fields[] = {
   TN_FIELD (Firmware, post, 1),
   TN_FIELD (Firmware, shutdown, 1),
+  TN_FIELD (Firmware, panicked, 1),
   TN_FIELD_STRUCT (Firmware, line, 2, line_fields, 1),
   TN_FIELD_END
 };

@@ -54,7 +54,8 @@ typedef struct
   TnConfigWhere where;
   GPtrArray *values; /* of TnConfigValue *, without name, plugin and enabled */
   const TnPlugin
-      *type; /* after tn_config_check: the descriptor, or NULL; the check's plugins own it */
+      *type;   /* during tn_config_check: the descriptor, or NULL; the check's plugins own it */
+  TnKind kind; /* after tn_setup_load */
 } TnConfigDevice;
 
 typedef enum

@@ -60,7 +60,12 @@ check (TnConfig *config, GPtrArray *errors)
 
   tn_config_check (config, &plugins, errors);
   for (guint i = 0; i < config->devices->len; i++)
-    ((TnConfigDevice *)config->devices->pdata[i])->type = NULL; /* its module goes */
+    {
+      TnConfigDevice *d = config->devices->pdata[i];
+
+      d->kind = d->type ? d->type->kind : TN_KIND_DEVICE;
+      d->type = NULL; /* its module goes */
+    }
 }
 
 TnConfig *
@@ -83,15 +88,28 @@ tn_setup_load (const char *file, const char *const *sets, int *code)
 
 /* ---- Devices ---- */
 
+/* With `trial`, leaves out what reaches into the host. */
 static bool
-set_properties (TnDevice *device, const TnConfigDevice *d, GError **error)
+reaches_host (TnDevice *device, const char *name)
+{
+  const TnProperty *p = tn_device_plugin (device)->properties;
+
+  for (; p && p->name; p++)
+    if (strcmp (p->name, name) == 0)
+      return p->type == TN_PROP_TYPE_LINK || (p->type == TN_PROP_TYPE_FILE && !p->required);
+  return false;
+}
+
+static bool
+set_properties (TnDevice *device, const TnConfigDevice *d, bool trial, GError **error)
 {
   for (guint i = 0; i < d->values->len; i++)
     {
       const TnConfigValue *v = d->values->pdata[i];
 
-      if (v->checked && *v->checked
-          && !tn_device_config_string (device, v->name, v->checked, error))
+      if (!v->checked || !*v->checked || (trial && reaches_host (device, v->name)))
+        continue;
+      if (!tn_device_config_string (device, v->name, v->checked, error))
         {
           g_prefix_error (error, "%s:%u: %s: ", v->where.file ? v->where.file : "--set",
                           v->where.line, d->name);
@@ -101,21 +119,66 @@ set_properties (TnDevice *device, const TnConfigDevice *d, GError **error)
   return true;
 }
 
-bool
-tn_setup_devices (TnMachine *m, const TnConfig *config, GError **error)
+static bool
+add_devices (TnMachine *m, const TnConfig *config, bool trial, GError **error)
 {
   for (guint i = 0; i < config->devices->len; i++)
     {
       const TnConfigDevice *d = config->devices->pdata[i];
       TnDevice *device;
 
-      if (!d->enabled)
+      if (!d->enabled || (trial && d->kind != TN_KIND_DEVICE))
         continue;
       device = tn_machine_add (m, d->name, d->plugin, error);
-      if (!device || !set_properties (device, d, error))
+      if (!device || !set_properties (device, d, trial, error))
         return false;
     }
   return true;
+}
+
+bool
+tn_setup_devices (TnMachine *m, const TnConfig *config, GError **error)
+{
+  return add_devices (m, config, false, error);
+}
+
+/* The line of the device that an error speaks of: its message begins with the name. */
+static void
+print_trial_error (const TnConfig *config, const char *message)
+{
+  for (guint i = 0; i < config->devices->len; i++)
+    {
+      const TnConfigDevice *d = config->devices->pdata[i];
+      size_t length = strlen (d->name);
+
+      if (d->where.file && strncmp (message, d->name, length) == 0 && message[length] == ':')
+        {
+          fprintf (stderr, "%s:%u: %s\n", d->where.file, d->where.line, message);
+          return;
+        }
+    }
+  fprintf (stderr, "%s: %s\n", config->file, message);
+}
+
+bool
+tn_setup_try (const TnConfig *config)
+{
+  const TnMachineConfig trial
+      = { .ram_size = config->memory << 20, .clock = TN_CLOCK_COUNTED, .block_by_hand = true };
+  g_autoptr (GError) error = NULL;
+  TnMachine *m = tn_machine_new (&trial, &error);
+  bool ok = false;
+
+  if (m)
+    {
+      tn_machine_lock (m);
+      ok = add_devices (m, config, true, &error) && tn_machine_realize (m, &error);
+      tn_machine_unlock (m);
+      tn_machine_free (m);
+    }
+  if (!ok)
+    print_trial_error (config, error->message);
+  return ok;
 }
 
 int64_t

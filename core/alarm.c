@@ -6,8 +6,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-struct TnAlarm
-{
+struct TnAlarm {
   TnMachine *machine;
   int fd;
   guint source;

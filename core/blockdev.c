@@ -40,7 +40,7 @@ typedef struct {
 struct Store {
   TnBlockHub *hub;
   char *name;
-  TnDevice *back;        /* or a host's: */
+  TnDevice *back; /* or a host's: */
   const TnBlockOps *ops;
   void *self;
   TnBlock *front;
@@ -62,11 +62,11 @@ struct TnBlockHub {
   GPtrArray *stores;
   GMutex lock; /* guards `done` */
   GCond cond;
-  GQueue done;        /* Request, in the order of completion */
-  unsigned in_flight; /* submitted and not delivered; under the machine lock */
+  GQueue done;                   /* Request, in the order of completion */
+  unsigned in_flight;            /* submitted and not delivered; under the machine lock */
   uint64_t submitted, delivered; /* serials */
-  GSource *source;    /* real time */
-  TnEvent *event;     /* counted time */
+  GSource *source;               /* real time */
+  TnEvent *event;                /* counted time */
 };
 
 /* ---- Worker ---- */
@@ -76,12 +76,9 @@ run_request (const Request *r)
 {
   switch (r->kind)
     {
-    case REQUEST_READ:
-      return r->ops->read (r->self, r->offset, r->buffer, r->size);
-    case REQUEST_WRITE:
-      return r->ops->write (r->self, r->offset, r->buffer, r->size);
-    default:
-      return r->ops->flush (r->self);
+    case REQUEST_READ: return r->ops->read (r->self, r->offset, r->buffer, r->size);
+    case REQUEST_WRITE: return r->ops->write (r->self, r->offset, r->buffer, r->size);
+    default: return r->ops->flush (r->self);
     }
 }
 
@@ -390,8 +387,10 @@ block_describe (TnResource *resource, TnResourceFunc func, void *data)
   func (data, "block", 0, 0, block->store ? block->store->name : NULL);
 }
 
-static const TnResourceClass block_class = { .kind = "block", .detach = block_detach,
-                                             .attach = block_attach, .free = block_free,
+static const TnResourceClass block_class = { .kind = "block",
+                                             .detach = block_detach,
+                                             .attach = block_attach,
+                                             .free = block_free,
                                              .describe = block_describe };
 
 static Store *
@@ -466,8 +465,13 @@ submit (TnBlock *block, RequestKind kind, uint64_t offset, void *buffer, size_t 
   Store *store = block->store;
   Request *r = g_new0 (Request, 1);
 
-  *r = (Request){ .kind = kind, .front = block, .offset = offset, .buffer = buffer, .size = size,
-                  .done = done, .data = data };
+  *r = (Request){ .kind = kind,
+                  .front = block,
+                  .offset = offset,
+                  .buffer = buffer,
+                  .size = size,
+                  .done = done,
+                  .data = data };
   r->ops = store ? store_ops (store, &r->self) : NULL;
   r->serial = hub->submitted++;
   hub->in_flight++;

@@ -260,9 +260,9 @@ block_region (TnMachine *m, uint16_t port, unsigned size)
   TnRegion *r = m->bus->port[port];
 
   return within (r, port, size) && size <= r->max_size && size >= r->min_size
-             && (port & (size - 1)) == 0
-           ? r
-           : NULL;
+                 && (port & (size - 1)) == 0
+             ? r
+             : NULL;
 }
 
 uint32_t

@@ -12,8 +12,8 @@
 
 typedef struct {
   char *name;
-  TnChar *front;       /* NULL: nobody reads */
-  TnDevice *back;      /* NULL: a host's, or none */
+  TnChar *front;        /* NULL: nobody reads */
+  TnDevice *back;       /* NULL: a host's, or none */
   const TnCharOps *ops; /* of a host's back end */
   void *self;
   GByteArray *to_front, *to_back;
@@ -319,8 +319,10 @@ char_describe (TnResource *resource, TnResourceFunc func, void *data)
   func (data, "char", 0, 0, chr->pipe ? chr->pipe->name : NULL);
 }
 
-static const TnResourceClass char_class = { .kind = "char", .detach = char_detach,
-                                            .attach = char_attach, .free = char_free,
+static const TnResourceClass char_class = { .kind = "char",
+                                            .detach = char_detach,
+                                            .attach = char_attach,
+                                            .free = char_free,
                                             .describe = char_describe };
 
 /* The pipe of a back end that can be linked to, or NULL. */

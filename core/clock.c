@@ -290,8 +290,9 @@ tn_event_new (TnClock *clock, TnEventFunc func, void *data)
 {
   TnEvent *event = g_new0 (TnEvent, 1);
 
-  *event = (TnEvent){ .clock = clock, .func = func, .data = data, .when = TN_TIME_NEVER,
-                      .index = NOT_QUEUED };
+  *event = (TnEvent){
+    .clock = clock, .func = func, .data = data, .when = TN_TIME_NEVER, .index = NOT_QUEUED
+  };
   return event;
 }
 
@@ -429,8 +430,8 @@ timer_describe (TnResource *resource, TnResourceFunc func, void *data)
   func (data, "timer", 0, 0, ((TnTimer *) resource)->name);
 }
 
-static const TnResourceClass timer_class = { .kind = "timer", .free = timer_free,
-                                             .describe = timer_describe };
+static const TnResourceClass timer_class
+    = { .kind = "timer", .free = timer_free, .describe = timer_describe };
 
 TnTimer *
 tn_device_timer_new (TnDevice *device, const char *name, TnTimerFunc func, void *data)

@@ -41,7 +41,7 @@ tn_command_check (int argc, char **argv)
   for (guint i = 0; i < files->len; i++)
     {
       g_autoptr (TnConfig) config
-          = tn_setup_load (files->pdata[i], (const char *const *)sets->pdata, &code);
+          = tn_setup_load (files->pdata[i], (const char *const *) sets->pdata, &code);
 
       if (config && !tn_setup_try (config))
         code = EX_CONFIG;

@@ -86,8 +86,8 @@ find_socket (const char *machine, int *code)
       *code = tn_command_fail (tn_command_code (error), "%s", error->message);
       return NULL;
     }
-  all = g_strjoinv (", ", (char **)names->pdata);
-  if (machine && g_strv_contains ((const char *const *)names->pdata, machine))
+  all = g_strjoinv (", ", (char **) names->pdata);
+  if (machine && g_strv_contains ((const char *const *) names->pdata, machine))
     return tn_control_path (machine, NULL);
   if (!machine && names->len == 2)
     return tn_control_path (names->pdata[0], NULL);
@@ -96,7 +96,7 @@ find_socket (const char *machine, int *code)
                      machine ? ": " : "");
   else if (machine)
     {
-      near = tn_suggest_text (machine, (const char *const *)names->pdata);
+      near = tn_suggest_text (machine, (const char *const *) names->pdata);
       tn_command_fail (EX_UNAVAILABLE, "no machine \"%s\" is running%s; running: %s", machine, near,
                        all);
     }
@@ -181,7 +181,7 @@ tn_command_ctl (int argc, char **argv)
     return code;
   file = absolute_file (words);
   g_ptr_array_add (words, NULL);
-  return call (path, (char **)words->pdata);
+  return call (path, (char **) words->pdata);
 }
 
 int
@@ -190,7 +190,7 @@ tn_command_stat (int argc, char **argv)
   g_autoptr (GPtrArray) words = g_ptr_array_new ();
   const char *path = NULL;
   g_autofree char *found = NULL;
-  char *request[] = { (char *)"stat", NULL };
+  char *request[] = { (char *) "stat", NULL };
   const TnOption options[] = {
     { "socket", 's', "PATH", "the machine's control socket", TN_OPTION_STRING, &path },
     { NULL },

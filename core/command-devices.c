@@ -35,24 +35,18 @@ range_of (const TnProperty *p)
 
   switch (p->type)
     {
-    case TN_PROP_TYPE_BOOL:
-      return g_strdup ("true or false");
+    case TN_PROP_TYPE_BOOL: return g_strdup ("true or false");
     case TN_PROP_TYPE_UINT:
     case TN_PROP_TYPE_UINT64:
       return hex ? g_strdup_printf (
                  "number from %#" G_GINT64_MODIFIER "x to %#" G_GINT64_MODIFIER "x", p->min, p->max)
                  : g_strdup_printf ("number from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT,
                                     p->min, p->max);
-    case TN_PROP_TYPE_STRING:
-      return g_strdup ("string");
-    case TN_PROP_TYPE_ENUM:
-      return g_strjoinv (" | ", (char **)p->choices);
-    case TN_PROP_TYPE_LINK:
-      return g_strdup_printf ("name of a %s", kind_name (p->link_kind));
-    case TN_PROP_TYPE_FILE:
-      return g_strdup ("path of a file");
-    case TN_PROP_TYPE_END:
-      break;
+    case TN_PROP_TYPE_STRING: return g_strdup ("string");
+    case TN_PROP_TYPE_ENUM: return g_strjoinv (" | ", (char **) p->choices);
+    case TN_PROP_TYPE_LINK: return g_strdup_printf ("name of a %s", kind_name (p->link_kind));
+    case TN_PROP_TYPE_FILE: return g_strdup ("path of a file");
+    case TN_PROP_TYPE_END: break;
     }
   return g_strdup ("?");
 }
@@ -66,14 +60,12 @@ default_of (const TnProperty *p)
     return g_strdup ("required");
   switch (p->type)
     {
-    case TN_PROP_TYPE_BOOL:
-      return g_strdup (p->default_value ? "default true" : "default false");
+    case TN_PROP_TYPE_BOOL: return g_strdup (p->default_value ? "default true" : "default false");
     case TN_PROP_TYPE_UINT:
     case TN_PROP_TYPE_UINT64:
       return hex ? g_strdup_printf ("default %#" G_GINT64_MODIFIER "x", p->default_value)
                  : g_strdup_printf ("default %" G_GUINT64_FORMAT, p->default_value);
-    case TN_PROP_TYPE_ENUM:
-      return g_strdup_printf ("default %s", p->choices[p->default_value]);
+    case TN_PROP_TYPE_ENUM: return g_strdup_printf ("default %s", p->choices[p->default_value]);
     default:
       return p->default_string ? g_strdup_printf ("default \"%s\"", p->default_string)
                                : g_strdup ("none by default");
@@ -124,8 +116,9 @@ print_fields (const TnField *fields, unsigned depth)
                                : f->type == TN_FIELD_TYPE_BYTES ? g_strdup_printf (" %zu", f->size)
                                                                 : g_strdup ("");
 
-      printf ("  %*s%-*s %s%s%s%s\n", depth * 2, "", 18 - (int)depth * 2, f->name,
-              (unsigned)f->type < G_N_ELEMENTS (types) ? types[f->type] : "?", width, count, since);
+      printf ("  %*s%-*s %s%s%s%s\n", depth * 2, "", 18 - (int) depth * 2, f->name,
+              (unsigned) f->type < G_N_ELEMENTS (types) ? types[f->type] : "?", width, count,
+              since);
       if (f->type == TN_FIELD_TYPE_STRUCT && depth < 4)
         print_fields (f->fields, depth + 1);
     }

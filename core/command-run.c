@@ -66,6 +66,6 @@ tn_command_run (int argc, char **argv)
                             error->message);
   tn_command_plugin_path (directories);
   g_ptr_array_add (sets, NULL);
-  config = tn_setup_load (files->pdata[0], (const char *const *)sets->pdata, &code);
+  config = tn_setup_load (files->pdata[0], (const char *const *) sets->pdata, &code);
   return config ? tn_run (config, log, &run) : code;
 }

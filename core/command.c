@@ -28,8 +28,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-typedef struct
-{
+typedef struct {
   const char *name, *help;
   int (*func) (int argc, char **argv);
 } Command;
@@ -65,15 +64,11 @@ tn_command_code (const GError *error)
   switch (error->code)
     {
     case TN_ERROR_CONFIG:
-    case TN_ERROR_CLASH:
-      return EX_CONFIG;
-    case TN_ERROR_IO:
-      return EX_IOERR;
-    case TN_ERROR_STATE:
-      return EX_DATAERR;
+    case TN_ERROR_CLASH: return EX_CONFIG;
+    case TN_ERROR_IO: return EX_IOERR;
+    case TN_ERROR_STATE: return EX_DATAERR;
     case TN_ERROR_PLUGIN:
-    case TN_ERROR_MISSING:
-      return EX_UNAVAILABLE;
+    case TN_ERROR_MISSING: return EX_UNAVAILABLE;
     }
   return EX_SOFTWARE;
 }

@@ -12,8 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-typedef struct
-{
+typedef struct {
   TnConfig *config;
   const TnConfigPlugins *plugins;
   GPtrArray *errors;
@@ -25,12 +24,9 @@ kind_name (TnKind kind)
 {
   switch (kind)
     {
-    case TN_KIND_DEVICE:
-      return "device";
-    case TN_KIND_CHAR:
-      return "character back end";
-    case TN_KIND_BLOCK:
-      return "block back end";
+    case TN_KIND_DEVICE: return "device";
+    case TN_KIND_CHAR: return "character back end";
+    case TN_KIND_BLOCK: return "block back end";
     }
   return "plugin of another kind";
 }
@@ -51,10 +47,10 @@ unknown_property (Check *c, const TnConfigDevice *d, const TnConfigValue *v)
   g_autofree char *near = NULL, *all = NULL;
 
   for (const TnProperty *p = d->type->properties; p && p->name; p++)
-    g_ptr_array_add (names, (char *)p->name);
+    g_ptr_array_add (names, (char *) p->name);
   g_ptr_array_add (names, NULL);
-  near = tn_suggest_text (v->name, (const char *const *)names->pdata);
-  all = g_strjoinv (", ", (char **)names->pdata);
+  near = tn_suggest_text (v->name, (const char *const *) names->pdata);
+  all = g_strjoinv (", ", (char **) names->pdata);
   tn_config_problem (c->errors, v->where, "%s: plugin %s has no property \"%s\"%s; it has %s",
                      d->name, d->type->name, v->name, near, *all ? all : "none");
 }
@@ -74,7 +70,7 @@ near_devices (Check *c, const char *name, TnKind kind)
         g_ptr_array_add (names, d->name);
     }
   g_ptr_array_add (names, NULL);
-  return tn_suggest_text (name, (const char *const *)names->pdata);
+  return tn_suggest_text (name, (const char *const *) names->pdata);
 }
 
 static bool
@@ -181,8 +177,7 @@ check_property (Check *c, const TnConfigDevice *d, const TnProperty *p, TnConfig
       if (!*string || check_file (c, d, p, path, v))
         return g_steal_pointer (&path);
       break;
-    case TN_PROP_TYPE_END:
-      break;
+    case TN_PROP_TYPE_END: break;
     }
   return NULL;
 }
@@ -221,7 +216,7 @@ check_required (Check *c, const TnConfigDevice *d)
       bool given = false;
 
       for (guint i = 0; i < d->values->len; i++)
-        given |= tn_config_same_name (((TnConfigValue *)d->values->pdata[i])->name, p->name);
+        given |= tn_config_same_name (((TnConfigValue *) d->values->pdata[i])->name, p->name);
       if (p->required && !given)
         tn_config_problem (c->errors, d->where, "%s: plugin %s requires the property \"%s\" (%s)",
                            d->name, d->type->name, p->name, p->blurb);
@@ -249,12 +244,12 @@ find_plugin (Check *c, TnConfigDevice *d)
   if (d->type)
     return;
   names = c->plugins->names (c->plugins->opaque);
-  if (strchr (d->plugin, '/') || g_strv_contains ((const char *const *)names, d->plugin))
+  if (strchr (d->plugin, '/') || g_strv_contains ((const char *const *) names, d->plugin))
     {
       tn_config_problem (c->errors, d->where, "%s: %s", d->name, error->message);
       return;
     }
-  near = tn_suggest_text (d->plugin, (const char *const *)names);
+  near = tn_suggest_text (d->plugin, (const char *const *) names);
   places = c->plugins->places (c->plugins->opaque);
   tn_config_problem (c->errors, d->where, "%s: there is no plugin \"%s\"%s; looked in %s", d->name,
                      d->plugin, near, places);

@@ -14,14 +14,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BYTES_MAX         (4u << 20)
-#define FILES_MAX         256
+#define BYTES_MAX (4u << 20)
+#define FILES_MAX 256
 #define INCLUDE_DEPTH_MAX 16
 #define BRACKET_DEPTH_MAX 32
 
 typedef struct Source Source;
-struct Source
-{
+struct Source {
   const Source *includer; /* NULL for the first file */
   unsigned file;          /* index into files */
   dev_t dev;
@@ -30,8 +29,7 @@ struct Source
   const char *at, *end;
 };
 
-typedef struct
-{
+typedef struct {
   TnConfigText *out;
   GPtrArray *errors;
   GString *brackets;
@@ -49,8 +47,9 @@ static void G_GNUC_PRINTF (3, 4) problem (Reader *r, const Source *s, const char
   text = g_strdup_vprintf (format, args);
   va_end (args);
   if (s)
-    g_ptr_array_add (r->errors, g_strdup_printf ("%s:%u: %s", (char *)r->out->files->pdata[s->file],
-                                                 s->line, text));
+    g_ptr_array_add (
+        r->errors,
+        g_strdup_printf ("%s:%u: %s", (char *) r->out->files->pdata[s->file], s->line, text));
   else
     g_ptr_array_add (r->errors, g_strdup (text));
   g_free (text);
@@ -221,7 +220,7 @@ include (Reader *r, Source *s)
   const char *p = s->at + strlen (keyword), *end;
   g_autofree char *name = NULL;
 
-  if (s->end - s->at < (ptrdiff_t)strlen (keyword)
+  if (s->end - s->at < (ptrdiff_t) strlen (keyword)
       || strncmp (s->at, keyword, strlen (keyword)) != 0)
     {
       problem (r, s, "expected @include \"FILE\", found '@'");
@@ -319,7 +318,7 @@ load (Reader *r, const Source *includer, const char *name, size_t *size, struct 
   else if (!S_ISREG (st->st_mode))
     problem (r, includer, "%s %s: expected a file, found a %s", what, name,
              S_ISDIR (st->st_mode) ? "directory" : "device or pipe");
-  else if ((guint64)st->st_size + r->out->text->len > BYTES_MAX)
+  else if ((guint64) st->st_size + r->out->text->len > BYTES_MAX)
     problem (r, includer, "%s %s: expected a configuration of at most %u MiB in all", what, name,
              BYTES_MAX >> 20);
   else if (looped (r, includer, st))
@@ -327,7 +326,7 @@ load (Reader *r, const Source *includer, const char *name, size_t *size, struct 
   else
     {
       bytes = g_malloc (st->st_size + 1);
-      while (*size < (size_t)st->st_size
+      while (*size < (size_t) st->st_size
              && (got = read (fd, bytes + *size, st->st_size - *size)) > 0)
         *size += got;
       bytes[*size] = 0;

@@ -16,15 +16,13 @@
 
 G_BEGIN_DECLS
 
-typedef struct
-{
+typedef struct {
   GString *text;
   GPtrArray *files; /* of char *: names as the user gave them, resolved against the includer */
   GArray *lines;    /* of TnConfigLine, one for each line of text */
 } TnConfigText;
 
-typedef struct
-{
+typedef struct {
   unsigned file; /* index into files */
   unsigned line; /* from 1 */
 } TnConfigLine;

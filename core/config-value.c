@@ -98,7 +98,7 @@ tn_config_value_uint (const TnConfigValue *v, uint64_t min, uint64_t max, uint64
   if (v->type == TN_CONFIG_INT)
     {
       number = v->integer >= 0 || v->unsigned_;
-      n = (uint64_t)v->integer;
+      n = (uint64_t) v->integer;
     }
   else if (v->type == TN_CONFIG_TEXT)
     number = parse_uint (v->string, &n);
@@ -153,7 +153,7 @@ tn_config_value_choice (const TnConfigValue *v, const char *const *choices, uint
                         GPtrArray *errors)
 {
   g_autoptr (GString) expected = g_string_new (NULL);
-  size_t n = g_strv_length ((char **)choices);
+  size_t n = g_strv_length ((char **) choices);
 
   if (v->type == TN_CONFIG_STRING || v->type == TN_CONFIG_TEXT)
     for (size_t i = 0; i < n; i++)

@@ -12,20 +12,12 @@
 #include <libconfig.h>
 #include <string.h>
 
-#define DEVICES_MAX     256
+#define DEVICES_MAX 256
 #define DEVICE_NAME_MAX 32
 
-typedef enum
-{
-  KEY_UINT,
-  KEY_BOOL,
-  KEY_STRING,
-  KEY_CHOICE,
-  KEY_RTC
-} KeyType;
+typedef enum { KEY_UINT, KEY_BOOL, KEY_STRING, KEY_CHOICE, KEY_RTC } KeyType;
 
-typedef struct
-{
+typedef struct {
   const char *name;
   KeyType type;
   size_t offset;
@@ -51,8 +43,7 @@ static const Key cpu_keys[] = {
   { "apic-bus-hz", KEY_UINT, offsetof (TnConfig, apic_bus_hz), 1000000, 1000000000 },
 };
 
-typedef struct
-{
+typedef struct {
   TnConfig *config;
   TnConfigText *text;
   GPtrArray *errors;
@@ -105,7 +96,7 @@ value_new (const Loader *l, const config_setting_t *s)
       v->type = TN_CONFIG_INT;
       v->integer
           = config_setting_type (s) == CONFIG_TYPE_INT
-                ? hex ? (int64_t)(uint32_t)config_setting_get_int (s) : config_setting_get_int (s)
+                ? hex ? (int64_t) (uint32_t) config_setting_get_int (s) : config_setting_get_int (s)
                 : config_setting_get_int64 (s);
       v->unsigned_ = hex;
       v->string = hex ? g_strdup_printf ("%#" G_GINT64_MODIFIER "x", v->integer)
@@ -159,28 +150,20 @@ set_rtc (TnConfig *c, const TnConfigValue *v, GPtrArray *errors)
 static void
 set_key (TnConfig *c, const Key *key, const TnConfigValue *v, GPtrArray *errors)
 {
-  void *member = (char *)c + key->offset;
+  void *member = (char *) c + key->offset;
   const char *string;
 
   switch (key->type)
     {
-    case KEY_UINT:
-      tn_config_value_uint (v, key->min, key->max, member, errors);
-      break;
-    case KEY_BOOL:
-      tn_config_value_bool (v, member, errors);
-      break;
-    case KEY_CHOICE:
-      tn_config_value_choice (v, key->choices, member, errors);
-      break;
-    case KEY_RTC:
-      set_rtc (c, v, errors);
-      break;
+    case KEY_UINT: tn_config_value_uint (v, key->min, key->max, member, errors); break;
+    case KEY_BOOL: tn_config_value_bool (v, member, errors); break;
+    case KEY_CHOICE: tn_config_value_choice (v, key->choices, member, errors); break;
+    case KEY_RTC: set_rtc (c, v, errors); break;
     case KEY_STRING:
       if (tn_config_value_string (v, &string, errors))
         {
-          g_free (*(char **)member);
-          *(char **)member = g_strdup (string);
+          g_free (*(char **) member);
+          *(char **) member = g_strdup (string);
         }
       break;
     }
@@ -298,7 +281,7 @@ add_device (Loader *l, const config_setting_t *s)
 
   d->where = where (l, s);
   d->enabled = true;
-  d->values = g_ptr_array_new_with_free_func ((GDestroyNotify)value_free);
+  d->values = g_ptr_array_new_with_free_func ((GDestroyNotify) value_free);
   for (int i = 0; i < config_setting_length (s); i++)
     device_value (l, d, value_new (l, config_setting_get_elem (s, i)));
   if (!d->name && l->errors->len == before)
@@ -363,7 +346,7 @@ set_device (Loader *l, const char *name, TnConfigValue *v)
   if (d)
     {
       for (guint i = d->values->len; i-- > 0;)
-        if (tn_config_same_name (((TnConfigValue *)d->values->pdata[i])->name, v->name))
+        if (tn_config_same_name (((TnConfigValue *) d->values->pdata[i])->name, v->name))
           g_ptr_array_remove_index (d->values, i);
       if (strcmp (v->name, "plugin") == 0)
         g_clear_pointer (&d->plugin, g_free);
@@ -376,11 +359,11 @@ set_device (Loader *l, const char *name, TnConfigValue *v)
         device_value (l, d, v);
       return;
     }
-  g_ptr_array_add (names, (char *)"machine");
+  g_ptr_array_add (names, (char *) "machine");
   for (guint i = 0; i < l->config->devices->len; i++)
-    g_ptr_array_add (names, ((TnConfigDevice *)l->config->devices->pdata[i])->name);
+    g_ptr_array_add (names, ((TnConfigDevice *) l->config->devices->pdata[i])->name);
   g_ptr_array_add (names, NULL);
-  near = tn_suggest_text (name, (const char *const *)names->pdata);
+  near = tn_suggest_text (name, (const char *const *) names->pdata);
   tn_config_problem (l->errors, v->where, "there is no device \"%s\"%s", name, near);
   value_free (v);
 }
@@ -434,7 +417,7 @@ syntax_error (Loader *l, const config_t *lc)
   TnConfigWhere w = { 0 };
   int line = config_error_line (lc);
   g_auto (GStrv) lines = g_strsplit (l->text->text->str, "\n", line + 1);
-  const char *found = line > 0 && (guint)line <= g_strv_length (lines) ? lines[line - 1] : "";
+  const char *found = line > 0 && (guint) line <= g_strv_length (lines) ? lines[line - 1] : "";
   g_autofree char *shown = g_utf8_make_valid (found, -1);
 
   w.file = tn_config_text_where (l->text, line, &w.line);
@@ -497,7 +480,7 @@ config_new (const char *file)
   c->apic = true;
   c->tsc_hz = 1000000000;
   c->apic_bus_hz = 100000000;
-  c->devices = g_ptr_array_new_with_free_func ((GDestroyNotify)device_free);
+  c->devices = g_ptr_array_new_with_free_func ((GDestroyNotify) device_free);
   c->files = g_ptr_array_new_with_free_func (g_free);
   return c;
 }

@@ -19,8 +19,7 @@
 
 G_BEGIN_DECLS
 
-typedef enum
-{
+typedef enum {
   TN_CONFIG_BOOL,
   TN_CONFIG_INT,
   TN_CONFIG_FLOAT,
@@ -29,14 +28,12 @@ typedef enum
   TN_CONFIG_TEXT,  /* of the command line: whatever the setting wants */
 } TnConfigType;
 
-typedef struct
-{
+typedef struct {
   const char *file; /* owned by the configuration; NULL: the command line */
   unsigned line;
 } TnConfigWhere;
 
-typedef struct
-{
+typedef struct {
   char *name;
   TnConfigWhere where;
   TnConfigType type;
@@ -47,8 +44,7 @@ typedef struct
   char *checked;   /* after tn_config_check: the text to set the property to; NULL if wrong */
 } TnConfigValue;
 
-typedef struct
-{
+typedef struct {
   char *name, *plugin; /* plugin may be NULL until checked */
   bool enabled;
   TnConfigWhere where;
@@ -58,19 +54,10 @@ typedef struct
   TnKind kind; /* after tn_setup_load */
 } TnConfigDevice;
 
-typedef enum
-{
-  TN_CONFIG_CLOCK_REAL,
-  TN_CONFIG_CLOCK_COUNTED
-} TnConfigClock;
-typedef enum
-{
-  TN_CONFIG_FAULT_RESET,
-  TN_CONFIG_FAULT_STOP
-} TnConfigFault;
+typedef enum { TN_CONFIG_CLOCK_REAL, TN_CONFIG_CLOCK_COUNTED } TnConfigClock;
+typedef enum { TN_CONFIG_FAULT_RESET, TN_CONFIG_FAULT_STOP } TnConfigFault;
 
-typedef struct
-{
+typedef struct {
   char *file;
   char *name;
   uint64_t memory; /* MiB */
@@ -93,8 +80,7 @@ TnConfigDevice *tn_config_device (const TnConfig *config, const char *name);
 
 /* Finds a descriptor by the text of `plugin`; NULL with *error set.  And the names that it could
    have been (NULL-terminated, free with g_strfreev), and where they were looked for. */
-typedef struct
-{
+typedef struct {
   const TnPlugin *(*find) (void *opaque, const char *plugin, GError **error);
   char **(*names) (void *opaque);
   char *(*places) (void *opaque); /* "DIR, DIR"; free with g_free */

@@ -16,14 +16,13 @@
 #include <unistd.h>
 
 #define LINE_MAX_BYTES 4096
-#define WORDS_MAX      64
-#define CLIENTS_MAX    8
-#define REPLY_MAX      (1u << 20)
-#define IDLE_SECONDS   60
-#define STUCK_SECONDS  10
+#define WORDS_MAX 64
+#define CLIENTS_MAX 8
+#define REPLY_MAX (1u << 20)
+#define IDLE_SECONDS 60
+#define STUCK_SECONDS 10
 
-typedef struct
-{
+typedef struct {
   TnControl *control;
   int fd;
   guint source, timeout;
@@ -34,8 +33,7 @@ typedef struct
   bool closing; /* once all is sent */
 } Client;
 
-struct TnControl
-{
+struct TnControl {
   char *path;
   int fd;
   guint source;
@@ -288,7 +286,7 @@ connect_to (const char *path, GError **error)
     {
       setsockopt (fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
       setsockopt (fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-      if (connect (fd, (struct sockaddr *)&address, sizeof address) == 0)
+      if (connect (fd, (struct sockaddr *) &address, sizeof address) == 0)
         return fd;
     }
   fail (error, "cannot connect to", path);
@@ -338,7 +336,7 @@ tn_control_new (const char *path, TnControlFunc func, void *opaque, GError **err
     return NULL;
   fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   mask = umask (0077);
-  bound = fd >= 0 && bind (fd, (struct sockaddr *)&address, sizeof address) == 0
+  bound = fd >= 0 && bind (fd, (struct sockaddr *) &address, sizeof address) == 0
           && listen (fd, CLIENTS_MAX) == 0;
   umask (mask);
   if (!bound)
@@ -353,7 +351,7 @@ tn_control_new (const char *path, TnControlFunc func, void *opaque, GError **err
   control->fd = fd;
   control->func = func;
   control->opaque = opaque;
-  control->clients = g_ptr_array_new_with_free_func ((GDestroyNotify)client_free);
+  control->clients = g_ptr_array_new_with_free_func ((GDestroyNotify) client_free);
   control->source = g_unix_fd_add (fd, G_IO_IN, incoming, control);
   return control;
 }

@@ -6,8 +6,8 @@
 #include "internal.h"
 #include "descriptor.h"
 
-#define MAX_DEPTH 8       /* of structures within structures */
-#define MAX_TABLE 4096    /* entries */
+#define MAX_DEPTH 8    /* of structures within structures */
+#define MAX_TABLE 4096 /* entries */
 #define MAX_INSTANCE (64u << 20)
 
 /* What a minor 0 descriptor of a device needs at least. */
@@ -19,8 +19,7 @@ typedef struct {
   GError **error;
 } Check;
 
-static bool G_GNUC_PRINTF (2, 3)
-fail (const Check *check, const char *format, ...)
+static bool G_GNUC_PRINTF (2, 3) fail (const Check *check, const char *format, ...)
 {
   va_list args;
   char *text;
@@ -57,19 +56,14 @@ property_size (TnPropType type)
 {
   switch (type)
     {
-    case TN_PROP_TYPE_BOOL:
-      return sizeof (bool);
+    case TN_PROP_TYPE_BOOL: return sizeof (bool);
     case TN_PROP_TYPE_UINT:
-    case TN_PROP_TYPE_ENUM:
-      return sizeof (uint32_t);
-    case TN_PROP_TYPE_UINT64:
-      return sizeof (uint64_t);
+    case TN_PROP_TYPE_ENUM: return sizeof (uint32_t);
+    case TN_PROP_TYPE_UINT64: return sizeof (uint64_t);
     case TN_PROP_TYPE_STRING:
     case TN_PROP_TYPE_LINK:
-    case TN_PROP_TYPE_FILE:
-      return sizeof (char *);
-    default:
-      return 0;
+    case TN_PROP_TYPE_FILE: return sizeof (char *);
+    default: return 0;
     }
 }
 
@@ -150,19 +144,13 @@ field_size_known (const TnField *f)
 {
   switch (f->type)
     {
-    case TN_FIELD_TYPE_BOOL:
-      return f->size == sizeof (bool);
+    case TN_FIELD_TYPE_BOOL: return f->size == sizeof (bool);
     case TN_FIELD_TYPE_UINT:
-    case TN_FIELD_TYPE_INT:
-      return f->size == 1 || f->size == 2 || f->size == 4 || f->size == 8;
-    case TN_FIELD_TYPE_TIME:
-      return f->size == sizeof (int64_t);
-    case TN_FIELD_TYPE_BYTES:
-      return f->size > 0 && f->count == 1;
-    case TN_FIELD_TYPE_STRUCT:
-      return f->size > 0 && f->fields != NULL;
-    default:
-      return false;
+    case TN_FIELD_TYPE_INT: return f->size == 1 || f->size == 2 || f->size == 4 || f->size == 8;
+    case TN_FIELD_TYPE_TIME: return f->size == sizeof (int64_t);
+    case TN_FIELD_TYPE_BYTES: return f->size > 0 && f->count == 1;
+    case TN_FIELD_TYPE_STRUCT: return f->size > 0 && f->fields != NULL;
+    default: return false;
     }
 }
 

@@ -17,7 +17,7 @@ static guint swapped_signal;
 
 G_DEFINE_TYPE (TnDevice, tn_device, G_TYPE_OBJECT)
 
-G_DEFINE_QUARK (tn-error-quark, tn_error)
+G_DEFINE_QUARK (tn - error - quark, tn_error)
 
 /* ---- Instances ---- */
 
@@ -122,8 +122,8 @@ tn_device_class_init (TnDeviceClass *class)
 static void
 tn_device_init (TnDevice *device)
 {
-  device->values = g_hash_table_new_full (g_str_hash, g_str_equal, g_free,
-                                          (GDestroyNotify) g_variant_unref);
+  device->values
+      = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify) g_variant_unref);
   device->fds = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   device->closing = g_array_new (FALSE, FALSE, sizeof (int));
 }
@@ -372,8 +372,8 @@ watch_describe (TnResource *resource, TnResourceFunc func, void *data)
   func (data, "fd", ((TnWatch *) resource)->fd, 1, NULL);
 }
 
-static const TnResourceClass watch_class = { .kind = "fd", .free = watch_free,
-                                             .describe = watch_describe };
+static const TnResourceClass watch_class
+    = { .kind = "fd", .free = watch_free, .describe = watch_describe };
 
 TnWatch *
 tn_device_watch_fd (TnDevice *device, int fd, unsigned condition, TnWatchFunc func, void *data)

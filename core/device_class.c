@@ -20,9 +20,9 @@ typedef struct {
 
 /* What a class is made from; owned by the table of schemata for ever. */
 typedef struct {
-  GPtrArray *names;  /* of properties; id n + 1 */
+  GPtrArray *names; /* of properties; id n + 1 */
   GPtrArray *blurbs;
-  GArray *types;     /* TnPropType */
+  GArray *types; /* TnPropType */
   GPtrArray *signals;
   GArray *values; /* bool: has a value */
 } Schema;
@@ -98,14 +98,11 @@ make_spec (const char *name, const char *blurb, TnPropType type)
 
   switch (type)
     {
-    case TN_PROP_TYPE_BOOL:
-      return g_param_spec_boolean (name, name, blurb, FALSE, flags);
-    case TN_PROP_TYPE_UINT:
-      return g_param_spec_uint (name, name, blurb, 0, G_MAXUINT, 0, flags);
+    case TN_PROP_TYPE_BOOL: return g_param_spec_boolean (name, name, blurb, FALSE, flags);
+    case TN_PROP_TYPE_UINT: return g_param_spec_uint (name, name, blurb, 0, G_MAXUINT, 0, flags);
     case TN_PROP_TYPE_UINT64:
       return g_param_spec_uint64 (name, name, blurb, 0, G_MAXUINT64, 0, flags);
-    default:
-      return g_param_spec_string (name, name, blurb, NULL, flags);
+    default: return g_param_spec_string (name, name, blurb, NULL, flags);
     }
 }
 
@@ -144,8 +141,10 @@ schema_type (const TnPlugin *plugin)
   if (type == 0)
     {
       char *name = g_strdup_printf ("TnCard-%s-%u", plugin->name, g_hash_table_size (types));
-      GTypeInfo info = { .class_size = sizeof (TnCardClass), .class_init = card_class_init,
-                         .class_data = schema_new (plugin), .instance_size = sizeof (TnCard) };
+      GTypeInfo info = { .class_size = sizeof (TnCardClass),
+                         .class_init = card_class_init,
+                         .class_data = schema_new (plugin),
+                         .instance_size = sizeof (TnCard) };
 
       type = g_type_register_static (tn_card_get_type (), name, &info, 0);
       g_hash_table_insert (types, g_strdup (key), GSIZE_TO_POINTER (type));

@@ -25,18 +25,13 @@ element_type (const TnField *f)
 {
   switch (f->type)
     {
-    case TN_FIELD_TYPE_BOOL:
-      return "b";
+    case TN_FIELD_TYPE_BOOL: return "b";
     case TN_FIELD_TYPE_UINT:
       return f->size == 1 ? "y" : f->size == 2 ? "q" : f->size == 4 ? "u" : "t";
-    case TN_FIELD_TYPE_INT:
-      return f->size <= 2 ? "n" : f->size == 4 ? "i" : "x";
-    case TN_FIELD_TYPE_BYTES:
-      return "ay";
-    case TN_FIELD_TYPE_TIME:
-      return "x";
-    default:
-      return "a{sv}";
+    case TN_FIELD_TYPE_INT: return f->size <= 2 ? "n" : f->size == 4 ? "i" : "x";
+    case TN_FIELD_TYPE_BYTES: return "ay";
+    case TN_FIELD_TYPE_TIME: return "x";
+    default: return "a{sv}";
     }
 }
 
@@ -81,7 +76,7 @@ save_integer (const TnField *f, const uint8_t *at)
   int64_t i = get_signed (at, f->size);
 
   if (f->type == TN_FIELD_TYPE_INT)
-    return f->size <= 2 ? g_variant_new_int16 (i)
+    return f->size <= 2   ? g_variant_new_int16 (i)
            : f->size == 4 ? g_variant_new_int32 (i)
                           : g_variant_new_int64 (i);
   return f->size == 1   ? g_variant_new_byte (u)
@@ -96,7 +91,7 @@ save_time (const uint8_t *at, int64_t now)
   int64_t when = get_signed (at, sizeof (int64_t));
 
   return g_variant_new_int64 (when == TN_TIME_NEVER ? TN_TIME_NEVER
-                                                    : saturating ((__int128)when - now));
+                                                    : saturating ((__int128) when - now));
 }
 
 static GVariant *
@@ -104,16 +99,12 @@ save_element (const TnField *f, const uint8_t *at, int64_t now)
 {
   switch (f->type)
     {
-    case TN_FIELD_TYPE_BOOL:
-      return g_variant_new_boolean (*at != 0);
+    case TN_FIELD_TYPE_BOOL: return g_variant_new_boolean (*at != 0);
     case TN_FIELD_TYPE_BYTES:
       return g_variant_new_fixed_array (G_VARIANT_TYPE_BYTE, at, f->size, 1);
-    case TN_FIELD_TYPE_TIME:
-      return save_time (at, now);
-    case TN_FIELD_TYPE_STRUCT:
-      return save_struct (f->fields, at, now);
-    default:
-      return save_integer (f, at);
+    case TN_FIELD_TYPE_TIME: return save_time (at, now);
+    case TN_FIELD_TYPE_STRUCT: return save_struct (f->fields, at, now);
+    default: return save_integer (f, at);
     }
 }
 
@@ -155,8 +146,7 @@ tn_fields_save (TnInstance *instance)
 
 static bool load_struct (const Load *load, const TnField *fields, uint8_t *self, GVariant *state);
 
-static bool G_GNUC_PRINTF (2, 3)
-refuse (const Load *load, const char *format, ...)
+static bool G_GNUC_PRINTF (2, 3) refuse (const Load *load, const char *format, ...)
 {
   va_list args;
   char *text;
@@ -174,20 +164,13 @@ variant_integer (GVariant *v)
 {
   switch (g_variant_get_type_string (v)[0])
     {
-    case 'y':
-      return g_variant_get_byte (v);
-    case 'q':
-      return g_variant_get_uint16 (v);
-    case 'u':
-      return g_variant_get_uint32 (v);
-    case 't':
-      return g_variant_get_uint64 (v);
-    case 'n':
-      return (int64_t) g_variant_get_int16 (v);
-    case 'i':
-      return (int64_t) g_variant_get_int32 (v);
-    default:
-      return g_variant_get_int64 (v);
+    case 'y': return g_variant_get_byte (v);
+    case 'q': return g_variant_get_uint16 (v);
+    case 'u': return g_variant_get_uint32 (v);
+    case 't': return g_variant_get_uint64 (v);
+    case 'n': return (int64_t) g_variant_get_int16 (v);
+    case 'i': return (int64_t) g_variant_get_int32 (v);
+    default: return g_variant_get_int64 (v);
     }
 }
 
@@ -236,15 +219,10 @@ load_element (const Load *load, const TnField *f, uint8_t *at, GVariant *v)
       if (at != NULL)
         *(bool *) at = g_variant_get_boolean (v);
       return true;
-    case TN_FIELD_TYPE_BYTES:
-      return load_bytes (load, f, at, v);
-    case TN_FIELD_TYPE_TIME:
-      load_time (load, at, v);
-      return true;
-    case TN_FIELD_TYPE_STRUCT:
-      return load_struct (load, f->fields, at, v);
-    default:
-      return load_integer (load, f, at, v);
+    case TN_FIELD_TYPE_BYTES: return load_bytes (load, f, at, v);
+    case TN_FIELD_TYPE_TIME: load_time (load, at, v); return true;
+    case TN_FIELD_TYPE_STRUCT: return load_struct (load, f->fields, at, v);
+    default: return load_integer (load, f, at, v);
     }
 }
 

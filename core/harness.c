@@ -22,8 +22,7 @@ struct TnHarness {
   TnResetKind reset_kind;
 };
 
-static void G_GNUC_PRINTF (1, 2) G_GNUC_NORETURN
-die (const char *format, ...)
+static void G_GNUC_PRINTF (1, 2) G_GNUC_NORETURN die (const char *format, ...)
 {
   va_list args;
 
@@ -72,8 +71,10 @@ hook_apic (void *opaque, const TnApicMessage *message)
   return true;
 }
 
-static const TnMachineHooks hooks = { .log = hook_log, .request_reset = hook_reset,
-                                      .request_poweroff = hook_poweroff, .send_apic = hook_apic };
+static const TnMachineHooks hooks = { .log = hook_log,
+                                      .request_reset = hook_reset,
+                                      .request_poweroff = hook_poweroff,
+                                      .send_apic = hook_apic };
 
 /* ---- Life ---- */
 
@@ -90,9 +91,12 @@ tn_harness_new (uint64_t ram_size)
   h->context = g_main_context_new ();
   h->chars = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, free_char);
   h->blocks = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, free_block);
-  h->machine = tn_machine_new (&(TnMachineConfig){ .ram_size = ram_size, .clock = TN_CLOCK_COUNTED,
-                                                   .context = h->context, .hooks = &hooks,
-                                                   .opaque = h, .block_by_hand = true },
+  h->machine = tn_machine_new (&(TnMachineConfig){ .ram_size = ram_size,
+                                                   .clock = TN_CLOCK_COUNTED,
+                                                   .context = h->context,
+                                                   .hooks = &hooks,
+                                                   .opaque = h,
+                                                   .block_by_hand = true },
                                &error);
   if (h->machine == NULL)
     die ("%s", error->message);
@@ -633,8 +637,10 @@ host_block_flush (void *self)
   return host_block_check (self, 0, 0);
 }
 
-static const TnBlockOps host_block_ops = { .info = host_block_info, .read = host_block_read,
-                                           .write = host_block_write, .flush = host_block_flush };
+static const TnBlockOps host_block_ops = { .info = host_block_info,
+                                           .read = host_block_read,
+                                           .write = host_block_write,
+                                           .flush = host_block_flush };
 
 /* No eject: the drive opens its tray, and what lies in it is the test's business. */
 
@@ -656,8 +662,9 @@ tn_harness_add_block (TnHarness *h, const char *name, uint8_t *bytes, uint64_t s
 
   b->bytes = bytes;
   b->size = size;
-  b->info = (TnBlockInfo){ .sector_size = sector_size, .read_only = read_only,
-                           .removable = removable, .present = true };
+  b->info = (TnBlockInfo){
+    .sector_size = sector_size, .read_only = read_only, .removable = removable, .present = true
+  };
   g_hash_table_insert (h->blocks, g_strdup (name), b);
   tn_block_add_host (h->machine, name, &host_block_ops, b);
 }

@@ -46,7 +46,7 @@ struct TnInstance {
   TnDevice *device;
   TnModule *module;
   const TnPlugin *plugin;
-  void *self;   /* instance_size bytes */
+  void *self; /* instance_size bytes */
   GQueue ledger;
   GStringChunk *strings; /* values of string properties */
   bool realized;
@@ -58,7 +58,7 @@ struct TnDevice {
   GObject parent;
   TnMachine *machine; /* owner; not NULL until dispose */
   char *name;
-  char *wanted;      /* plugin as the configuration gave it: name or path */
+  char *wanted;       /* plugin as the configuration gave it: name or path */
   GHashTable *values; /* configured properties: name -> GVariant (b, x, s) */
   TnInstance *instance;
   TnInstance *other; /* in a swap: the instance that is not `instance` */

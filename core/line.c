@@ -45,8 +45,8 @@ typedef struct {
 
 struct TnBroker {
   TnMachine *machine;
-  GHashTable *wires; /* name -> TnWire */
-  GPtrArray *order;  /* the same, in the order of creation */
+  GHashTable *wires;  /* name -> TnWire */
+  GPtrArray *order;   /* the same, in the order of creation */
   GPtrArray *watches; /* CoreWatch */
   unsigned muted;
   TnResource *inta, *dma; /* of interrupt controller services */
@@ -218,8 +218,8 @@ line_describe (TnResource *resource, TnResourceFunc func, void *data)
   func (data, "line", line->level, line->wire->high > 0, line->wire->name);
 }
 
-const TnResourceClass tn_line_class = { .kind = "line", .free = line_free,
-                                        .describe = line_describe };
+const TnResourceClass tn_line_class
+    = { .kind = "line", .free = line_free, .describe = line_describe };
 
 TnLine *
 tn_line_new (TnInstance *instance, const char *name)
@@ -313,8 +313,8 @@ watch_describe (TnResource *resource, TnResourceFunc func, void *data)
   func (data, "watch", 0, watch->wire->high > 0, watch->wire->name);
 }
 
-static const TnResourceClass watch_class = { .kind = "watch", .free = watch_free,
-                                             .describe = watch_describe };
+static const TnResourceClass watch_class
+    = { .kind = "watch", .free = watch_free, .describe = watch_describe };
 
 void
 tn_device_watch_line (TnDevice *device, const char *name, TnLineFunc func, void *data)
@@ -462,8 +462,8 @@ inta_free (TnResource *resource)
   g_free (resource);
 }
 
-static const TnResourceClass inta_class = { .kind = "inta", .detach = inta_detach,
-                                            .attach = inta_attach, .free = inta_free };
+static const TnResourceClass inta_class
+    = { .kind = "inta", .detach = inta_detach, .attach = inta_attach, .free = inta_free };
 
 bool
 tn_device_provide_inta (TnDevice *device, TnIntaFunc func, GError **error)
@@ -528,8 +528,8 @@ eoi_free (TnResource *resource)
   g_free (resource);
 }
 
-static const TnResourceClass eoi_class = { .kind = "eoi", .detach = eoi_detach,
-                                           .attach = eoi_attach, .free = eoi_free };
+static const TnResourceClass eoi_class
+    = { .kind = "eoi", .detach = eoi_detach, .attach = eoi_attach, .free = eoi_free };
 
 void
 tn_device_watch_eoi (TnDevice *device, TnEoiFunc func)

@@ -15,14 +15,12 @@
 #include <termios.h>
 #include <unistd.h>
 
-typedef struct
-{
+typedef struct {
   char *category; /* NULL: all */
   TnLogLevel level;
 } Rule;
 
-struct TnLog
-{
+struct TnLog {
   GMutex mutex;
   GArray *rules;
   int file; /* -1: none */
@@ -34,7 +32,7 @@ static const char *const level_names[]
 static void
 rule_clear (void *data)
 {
-  g_free (((Rule *)data)->category);
+  g_free (((Rule *) data)->category);
 }
 
 TnLog *
@@ -152,7 +150,7 @@ append_clean (GString *line, const char *text)
 {
   for (; *text; text++)
     if (g_ascii_iscntrl (*text) && *text != '\t')
-      g_string_append_printf (line, "\\%03o", (unsigned char)*text);
+      g_string_append_printf (line, "\\%03o", (unsigned char) *text);
     else
       g_string_append_c (line, *text);
 }

@@ -58,8 +58,9 @@ make_vm (uint64_t ram_size, GError **error)
   if (ram_size > 0 && ram_size % (1 << 20) == 0)
     vm = vmm_vm_new (ram_size, &why);
   if (vm == NULL)
-    g_set_error (error, TN_ERROR, TN_ERROR_FAILED, "cannot make a machine of 0x%" G_GINT64_MODIFIER
-                 "x bytes of RAM: %s", ram_size, why);
+    g_set_error (error, TN_ERROR, TN_ERROR_FAILED,
+                 "cannot make a machine of 0x%" G_GINT64_MODIFIER "x bytes of RAM: %s", ram_size,
+                 why);
   return vm;
 }
 
@@ -76,8 +77,8 @@ tn_machine_new (const TnMachineConfig *config, GError **error)
   m->vm = vm;
   m->ram_size = config->ram_size;
   m->context = g_main_context_ref (config->context ? config->context : g_main_context_default ());
-  m->base_dir = config->base_dir ? g_canonicalize_filename (config->base_dir, NULL)
-                                 : g_get_current_dir ();
+  m->base_dir
+      = config->base_dir ? g_canonicalize_filename (config->base_dir, NULL) : g_get_current_dir ();
   if (config->hooks)
     m->hooks = *config->hooks;
   m->opaque = config->opaque;

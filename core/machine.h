@@ -75,7 +75,7 @@ typedef struct {
   int64_t wall_clock_offset_us; /* added to the host's wall clock */
   GMainContext *context;        /* serves fds and completions; NULL: the default one */
   const char *base_dir; /* relative FILE properties start here; NULL: the working directory */
-  const TnMachineHooks *hooks;  /* lives as long as the machine */
+  const TnMachineHooks *hooks; /* lives as long as the machine */
   void *opaque;
   bool block_by_hand; /* block completions are delivered by tn_machine_settle_blocks () alone */
 } TnMachineConfig;

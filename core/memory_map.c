@@ -202,7 +202,7 @@ static void
 changed (TnMemoryMap *map, uint64_t first, uint64_t size)
 {
   Range range
-      = { first & ~(uint64_t)(PAGE - 1), (first + size + PAGE - 1) & ~(uint64_t)(PAGE - 1) };
+      = { first & ~(uint64_t) (PAGE - 1), (first + size + PAGE - 1) & ~(uint64_t) (PAGE - 1) };
 
   g_array_append_val (map->dirty, range);
   if (map->held == 0)

@@ -53,7 +53,7 @@ refuse_unknown (const TnUsage *usage, const TnOption *options, const char *word,
     g_ptr_array_add (names, g_strconcat ("--", o->name, NULL));
   g_ptr_array_add (names, g_strdup ("--help"));
   g_ptr_array_add (names, NULL);
-  near = tn_suggest_text (given, (const char *const *)names->pdata);
+  near = tn_suggest_text (given, (const char *const *) names->pdata);
   text = g_strdup_printf ("unknown option %s%s", given, near);
   return refuse (usage, text);
 }
@@ -76,7 +76,7 @@ store (const TnOption *o, char *value)
   if (o->type == TN_OPTION_STRINGS)
     g_ptr_array_add (o->value, value);
   else
-    *(char **)o->value = value;
+    *(char **) o->value = value;
 }
 
 /* argv[*at] is an option; moves *at to its last word. */
@@ -100,7 +100,7 @@ take (const TnUsage *usage, const TnOption *options, int argc, char **argv, int 
           text = g_strdup_printf ("--%s takes no value", o->name);
           return refuse (usage, text);
         }
-      *(bool *)o->value = true;
+      *(bool *) o->value = true;
       return -1;
     }
   if (!value && *at + 1 < argc)
@@ -138,7 +138,7 @@ tn_options_parse (const TnUsage *usage, const TnOption *options, int argc, char 
   if (operands->len > usage->max)
     {
       g_autofree char *text
-          = g_strdup_printf ("unexpected operand \"%s\"", (char *)operands->pdata[usage->max]);
+          = g_strdup_printf ("unexpected operand \"%s\"", (char *) operands->pdata[usage->max]);
 
       return refuse (usage, text);
     }

@@ -10,15 +10,9 @@
 
 G_BEGIN_DECLS
 
-typedef enum
-{
-  TN_OPTION_FLAG,
-  TN_OPTION_STRING,
-  TN_OPTION_STRINGS
-} TnOptionType;
+typedef enum { TN_OPTION_FLAG, TN_OPTION_STRING, TN_OPTION_STRINGS } TnOptionType;
 
-typedef struct
-{
+typedef struct {
   const char *name;
   char letter;          /* 0: none */
   const char *argument; /* as the help calls it; NULL for flags */
@@ -27,8 +21,7 @@ typedef struct
   void *value; /* bool *, const char ** (last one counts), GPtrArray * (all; not owned) */
 } TnOption;
 
-typedef struct
-{
+typedef struct {
   const char *name;     /* "run" */
   const char *synopsis; /* "tenon run [OPTIONS] FILE" */
   const char *summary;  /* one sentence */

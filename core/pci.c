@@ -234,8 +234,11 @@ pci_describe (TnResource *resource, TnResourceFunc func, void *data)
   func (data, "pci", pci->bus << 8 | pci->devfn, 1, NULL);
 }
 
-const TnResourceClass tn_pci_class = { .kind = "pci", .detach = pci_detach, .attach = pci_attach,
-                                       .free = pci_free, .describe = pci_describe };
+const TnResourceClass tn_pci_class = { .kind = "pci",
+                                       .detach = pci_detach,
+                                       .attach = pci_attach,
+                                       .free = pci_free,
+                                       .describe = pci_describe };
 
 void
 tn_pci_field (TnPci *pci, unsigned offset, unsigned size, uint32_t reset, uint32_t mask,
@@ -353,8 +356,8 @@ valid_cycle (unsigned offset, unsigned size)
 uint32_t
 tn_machine_pci_read (TnMachine *m, unsigned bus, unsigned devfn, unsigned offset, unsigned size)
 {
-  TnPci *pci = bus < 256 && devfn < 256 ? g_hash_table_lookup (m->pci->functions, key (bus, devfn))
-                                        : NULL;
+  TnPci *pci
+      = bus < 256 && devfn < 256 ? g_hash_table_lookup (m->pci->functions, key (bus, devfn)) : NULL;
 
   if (pci == NULL || !valid_cycle (offset, size))
     return size >= 4 ? UINT32_MAX : (1u << (8 * size)) - 1;
@@ -373,8 +376,8 @@ void
 tn_machine_pci_write (TnMachine *m, unsigned bus, unsigned devfn, unsigned offset, uint32_t value,
                       unsigned size)
 {
-  TnPci *pci = bus < 256 && devfn < 256 ? g_hash_table_lookup (m->pci->functions, key (bus, devfn))
-                                        : NULL;
+  TnPci *pci
+      = bus < 256 && devfn < 256 ? g_hash_table_lookup (m->pci->functions, key (bus, devfn)) : NULL;
   uint8_t old[SPACE];
 
   if (pci == NULL || !valid_cycle (offset, size))

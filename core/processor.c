@@ -18,14 +18,13 @@
 #include <sys/prctl.h>
 
 /* Instructions to run in one go; in real time about SLICE_NS, so that the clock sees us go on. */
-#define SLICE      2000000
-#define SLICE_MIN  1000
-#define SLICE_NS   (250 * TN_NS_PER_US)
+#define SLICE 2000000
+#define SLICE_MIN 1000
+#define SLICE_NS (250 * TN_NS_PER_US)
 #define STATE_TYPE "(uay)"
 #define BUSY_PORTS 24
 
-struct TnProcessor
-{
+struct TnProcessor {
   TnMachine *machine;
   TnClock *clock;
   TnLog *log;
@@ -67,8 +66,8 @@ virtual_now (TnProcessor *p)
 
   if (!p->counted || !p->cpu) /* it asks while it is being made */
     return tn_clock_now (p->clock);
-  ns = (unsigned __int128)vmm_vcpu_instructions (p->cpu) * TN_NS_PER_S / p->ips;
-  return MAX ((int64_t)ns + p->skipped, tn_clock_now (p->clock));
+  ns = (unsigned __int128) vmm_vcpu_instructions (p->cpu) * TN_NS_PER_S / p->ips;
+  return MAX ((int64_t) ns + p->skipped, tn_clock_now (p->clock));
 }
 
 /* Under the lock: fires what is due. */
@@ -95,7 +94,7 @@ plan_slice (TnProcessor *p)
     return;
   n = deadline <= from
           ? 1
-          : ((unsigned __int128)(deadline - from) * p->ips + TN_NS_PER_S - 1) / TN_NS_PER_S;
+          : ((unsigned __int128) (deadline - from) * p->ips + TN_NS_PER_S - 1) / TN_NS_PER_S;
   p->slice = MIN (n, SLICE);
 }
 
@@ -552,17 +551,12 @@ serve_cycle (TnProcessor *p, VmmExit *e)
       p->ports[e->address & 0xffff]++;
       e->count = tn_machine_port_outs (m, e->address, e->items, e->count, e->size);
       break;
-    case VMM_EXIT_MMIO_READ:
-      e->value = tn_machine_mem_read (m, e->address, e->size, e->smm);
-      break;
+    case VMM_EXIT_MMIO_READ: e->value = tn_machine_mem_read (m, e->address, e->size, e->smm); break;
     case VMM_EXIT_MMIO_WRITE:
       tn_machine_mem_write (m, e->address, e->value, e->size, e->smm);
       break;
-    case VMM_EXIT_INTA:
-      e->value = tn_machine_inta (m);
-      break;
-    default:
-      break;
+    case VMM_EXIT_INTA: e->value = tn_machine_inta (m); break;
+    default: break;
     }
 }
 
@@ -584,11 +578,8 @@ serve_exit (TnProcessor *p, VmmExitReason reason)
       return;
     case VMM_EXIT_TIME_SLICE:
     case VMM_EXIT_DEBUG:
-    case VMM_EXIT_ADDITIONS_CALL:
-      p->boundary = true;
-      break;
-    default:
-      p->boundary = false;
+    case VMM_EXIT_ADDITIONS_CALL: p->boundary = true; break;
+    default: p->boundary = false;
     }
   tn_machine_lock (p->machine);
   run_due (p);
@@ -755,7 +746,7 @@ tn_processor_save (TnProcessor *p)
   if (!p || !p->cpu)
     return NULL;
   vmm_vcpu_get_state (p->cpu, &state);
-  return g_variant_new ("(u@ay)", (guint32)VMM_VCPU_STATE_VERSION,
+  return g_variant_new ("(u@ay)", (guint32) VMM_VCPU_STATE_VERSION,
                         g_variant_new_fixed_array (G_VARIANT_TYPE_BYTE, &state, sizeof state, 1));
 }
 
@@ -782,7 +773,7 @@ tn_processor_load (TnProcessor *p, GVariant *state, bool check, GError **error)
     {
       g_set_error (error, TN_ERROR, TN_ERROR_STATE,
                    "cpu: expected a state of version %d with %zu bytes, found version %u with %zu",
-                   VMM_VCPU_STATE_VERSION, sizeof s, version, (size_t)size);
+                   VMM_VCPU_STATE_VERSION, sizeof s, version, (size_t) size);
       return false;
     }
   memcpy (&s, data, size);

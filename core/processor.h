@@ -23,8 +23,7 @@ G_BEGIN_DECLS
 typedef struct TnProcessor TnProcessor;
 
 /* What the processor's thread needs of the program. */
-typedef struct
-{
+typedef struct {
   void (*triple_fault) (void *opaque); /* the configuration wants a stop */
   /* Real time: someone else is to fire the clock's events from `when` on (TN_TIME_NEVER: nobody,
      this thread does).  The machine is locked. */

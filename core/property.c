@@ -85,8 +85,9 @@ to_number (const TnProperty *p, GVariant *given, Value *value, GError **error)
   if (valid && value->number >= p->min && value->number <= p->max)
     return true;
   if (p->max > 0xffff || p->min > 0xff)
-    g_snprintf (expected, sizeof expected, "a number from 0x%" G_GINT64_MODIFIER "x to 0x%"
-                G_GINT64_MODIFIER "x", p->min, p->max);
+    g_snprintf (expected, sizeof expected,
+                "a number from 0x%" G_GINT64_MODIFIER "x to 0x%" G_GINT64_MODIFIER "x", p->min,
+                p->max);
   else
     g_snprintf (expected, sizeof expected, "a number from %u to %u", (unsigned) p->min,
                 (unsigned) p->max);
@@ -125,15 +126,11 @@ convert (const TnProperty *p, GVariant *given, Value *value, GError **error)
 {
   switch (p->type)
     {
-    case TN_PROP_TYPE_BOOL:
-      return to_truth (p, given, value, error);
+    case TN_PROP_TYPE_BOOL: return to_truth (p, given, value, error);
     case TN_PROP_TYPE_UINT:
-    case TN_PROP_TYPE_UINT64:
-      return to_number (p, given, value, error);
-    case TN_PROP_TYPE_ENUM:
-      return to_choice (p, given, value, error);
-    default:
-      return to_text (p, given, value, error);
+    case TN_PROP_TYPE_UINT64: return to_number (p, given, value, error);
+    case TN_PROP_TYPE_ENUM: return to_choice (p, given, value, error);
+    default: return to_text (p, given, value, error);
     }
 }
 
@@ -297,19 +294,11 @@ store (TnInstance *instance, const TnProperty *p, const Value *value)
 
   switch (p->type)
     {
-    case TN_PROP_TYPE_BOOL:
-      *(bool *) member = value->truth;
-      break;
+    case TN_PROP_TYPE_BOOL: *(bool *) member = value->truth; break;
     case TN_PROP_TYPE_UINT:
-    case TN_PROP_TYPE_ENUM:
-      *(uint32_t *) member = value->number;
-      break;
-    case TN_PROP_TYPE_UINT64:
-      *(uint64_t *) member = value->number;
-      break;
-    default:
-      *(const char **) member = keep_text (instance, p, value->text);
-      break;
+    case TN_PROP_TYPE_ENUM: *(uint32_t *) member = value->number; break;
+    case TN_PROP_TYPE_UINT64: *(uint64_t *) member = value->number; break;
+    default: *(const char **) member = keep_text (instance, p, value->text); break;
     }
 }
 
@@ -361,20 +350,12 @@ tn_property_get (TnInstance *instance, const TnProperty *p, GValue *value)
 
   switch (p->type)
     {
-    case TN_PROP_TYPE_BOOL:
-      g_value_set_boolean (value, *(const bool *) member);
-      break;
-    case TN_PROP_TYPE_UINT:
-      g_value_set_uint (value, *(const uint32_t *) member);
-      break;
+    case TN_PROP_TYPE_BOOL: g_value_set_boolean (value, *(const bool *) member); break;
+    case TN_PROP_TYPE_UINT: g_value_set_uint (value, *(const uint32_t *) member); break;
     case TN_PROP_TYPE_ENUM:
       g_value_set_string (value, p->choices[*(const uint32_t *) member]);
       break;
-    case TN_PROP_TYPE_UINT64:
-      g_value_set_uint64 (value, *(const uint64_t *) member);
-      break;
-    default:
-      g_value_set_string (value, *(const char *const *) member);
-      break;
+    case TN_PROP_TYPE_UINT64: g_value_set_uint64 (value, *(const uint64_t *) member); break;
+    default: g_value_set_string (value, *(const char *const *) member); break;
     }
 }

@@ -196,16 +196,18 @@ region_free (TnResource *resource)
 static void
 region_describe (TnResource *resource, TnResourceFunc func, void *data)
 {
-  static const char *const kinds[] = { [TN_REGION_HANDLERS] = "mmio", [TN_REGION_ROM] = "rom",
-                                       [TN_REGION_RAM] = "ram" };
+  static const char *const kinds[]
+      = { [TN_REGION_HANDLERS] = "mmio", [TN_REGION_ROM] = "rom", [TN_REGION_RAM] = "ram" };
   TnRegion *r = (TnRegion *) resource;
 
   if (r->mapped)
     func (data, r->space == TN_SPACE_PORT ? "ports" : kinds[r->kind], r->first, r->count, r->name);
 }
 
-const TnResourceClass tn_region_class = { .kind = "region", .detach = region_detach,
-                                          .attach = region_attach, .free = region_free,
+const TnResourceClass tn_region_class = { .kind = "region",
+                                          .detach = region_detach,
+                                          .attach = region_attach,
+                                          .free = region_free,
                                           .describe = region_describe };
 
 void
@@ -268,7 +270,9 @@ valid_range (TnDevice *device, TnSpace space, uint32_t first, uint32_t count, ui
     return true;
   g_set_error (error, TN_ERROR, TN_ERROR_FAILED, "%s: 0x%x bytes at 0x%x are no range of %s",
                device->name, count, first,
-               space == TN_SPACE_PORT ? "ports" : grain > 1 ? "pages" : "memory");
+               space == TN_SPACE_PORT ? "ports"
+               : grain > 1            ? "pages"
+                                      : "memory");
   return false;
 }
 

@@ -11,8 +11,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-typedef struct
-{
+typedef struct {
   const char *name, *operands, *help;
   int min, max;
   int (*func) (TnRun *run, char **words, int n, GString *reply);
@@ -48,8 +47,8 @@ status (TnRun *run, char **words, int n, GString *reply)
   g_string_append_printf (reply, "memory %" G_GUINT64_FORMAT " MiB\n", run->config->memory);
   g_string_append_printf (reply, "clock %s\n", run->alarm ? "real" : "counted");
   g_string_append_printf (reply, "up %" G_GINT64_FORMAT ".%03d s\n", up / TN_NS_PER_S,
-                          (int)(up / TN_NS_PER_MS % 1000));
-  g_string_append_printf (reply, "process %d", (int)getpid ());
+                          (int) (up / TN_NS_PER_MS % 1000));
+  g_string_append_printf (reply, "process %d", (int) getpid ());
   return EX_OK;
 }
 

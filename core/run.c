@@ -21,8 +21,7 @@
 #include <unistd.h>
 
 /* What the handler of a second signal needs; a handler has no argument to find it by. */
-static struct
-{
+static struct {
   struct termios terminal;
   bool is_terminal;
 } at_start;
@@ -33,7 +32,7 @@ static void
 hook_log (void *opaque, const char *category, TnLogLevel level, const char *device,
           const char *text)
 {
-  tn_log_write (((TnRun *)opaque)->log, category, level, device, text);
+  tn_log_write (((TnRun *) opaque)->log, category, level, device, text);
 }
 
 static void
@@ -67,31 +66,31 @@ hook_deadline (void *opaque, int64_t when)
 static void
 hook_quiesce (void *opaque)
 {
-  tn_processor_quiesce (((TnRun *)opaque)->processor);
+  tn_processor_quiesce (((TnRun *) opaque)->processor);
 }
 
 static void
 hook_resume (void *opaque)
 {
-  tn_processor_resume (((TnRun *)opaque)->processor);
+  tn_processor_resume (((TnRun *) opaque)->processor);
 }
 
 static bool
 hook_send_apic (void *opaque, const TnApicMessage *message)
 {
-  return tn_processor_send_apic (((TnRun *)opaque)->processor, message);
+  return tn_processor_send_apic (((TnRun *) opaque)->processor, message);
 }
 
 static GVariant *
 hook_save_cpus (void *opaque)
 {
-  return tn_processor_save (((TnRun *)opaque)->processor);
+  return tn_processor_save (((TnRun *) opaque)->processor);
 }
 
 static bool
 hook_load_cpus (void *opaque, GVariant *state, bool check, GError **error)
 {
-  return tn_processor_load (((TnRun *)opaque)->processor, state, check, error);
+  return tn_processor_load (((TnRun *) opaque)->processor, state, check, error);
 }
 
 static const TnMachineHooks hooks = {
@@ -126,7 +125,7 @@ set_alarm (void *opaque, int64_t when)
 static gboolean
 quit_loop (void *data)
 {
-  g_main_loop_quit (((TnRun *)data)->loop);
+  g_main_loop_quit (((TnRun *) data)->loop);
   return G_SOURCE_REMOVE;
 }
 
@@ -192,7 +191,7 @@ second_signal (int number)
   static const char text[] = "\r\ntenon: forced to end\r\n";
   ssize_t ignored = write (STDERR_FILENO, text, sizeof text - 1);
 
-  (void)ignored;
+  (void) ignored;
   if (at_start.is_terminal)
     tcsetattr (STDIN_FILENO, TCSANOW, &at_start.terminal);
   _exit (128 + number);

@@ -15,14 +15,12 @@ G_BEGIN_DECLS
 
 typedef struct TnWatchdog TnWatchdog;
 
-typedef struct
-{
+typedef struct {
   bool paused, watch, no_control;
   const char *control; /* path of the socket, or NULL for the default one */
 } TnRunOptions;
 
-typedef struct
-{
+typedef struct {
   const TnConfig *config;
   TnLog *log;
   TnMachine *machine;

@@ -39,7 +39,7 @@ plugin_names (void *opaque)
       g_ptr_array_add (names, name);
     }
   g_ptr_array_add (names, NULL);
-  return (char **)g_ptr_array_free (names, FALSE);
+  return (char **) g_ptr_array_free (names, FALSE);
 }
 
 static char *
@@ -54,7 +54,7 @@ static void
 check (TnConfig *config, GPtrArray *errors)
 {
   g_autoptr (GHashTable) modules
-      = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify)tn_module_unref);
+      = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify) tn_module_unref);
   TnConfigPlugins plugins
       = { .find = find_plugin, .names = plugin_names, .places = plugin_places, .opaque = modules };
 
@@ -80,7 +80,7 @@ tn_setup_load (const char *file, const char *const *sets, int *code)
   if (errors->len == 0)
     return config;
   for (guint i = 0; i < errors->len; i++)
-    fprintf (stderr, "%s\n", (char *)errors->pdata[i]);
+    fprintf (stderr, "%s\n", (char *) errors->pdata[i]);
   *code = access (file, R_OK) == 0 ? EX_CONFIG : EX_NOINPUT;
   tn_config_free (config);
   return NULL;

@@ -34,9 +34,9 @@ save_memory (TnInstance *instance)
       TnRegion *r = (TnRegion *) resource;
 
       if (r->name != NULL)
-        g_variant_builder_add (&builder, "(s@ay)", r->name,
-                               g_variant_new_fixed_array (G_VARIANT_TYPE_BYTE, r->memory->bytes,
-                                                          r->memory->size, 1));
+        g_variant_builder_add (
+            &builder, "(s@ay)", r->name,
+            g_variant_new_fixed_array (G_VARIANT_TYPE_BYTE, r->memory->bytes, r->memory->size, 1));
     }
   return g_variant_builder_end (&builder);
 }
@@ -124,8 +124,9 @@ take_memory (TnInstance *instance, GVariant *state, bool load, GError **error)
     }
   valid = valid && used == g_variant_n_children (list);
   g_variant_unref (list);
-  return valid || tn_device_fail (instance->device, error, TN_ERROR_STATE,
-                                  "the saved memory does not suit the card's");
+  return valid
+         || tn_device_fail (instance->device, error, TN_ERROR_STATE,
+                            "the saved memory does not suit the card's");
 }
 
 static bool

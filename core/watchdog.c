@@ -10,8 +10,7 @@
 
 #define SETTLE_MS 300
 
-struct TnWatchdog
-{
+struct TnWatchdog {
   TnRun *run;
   GPtrArray *monitors;
   GHashTable *changed; /* set of paths */

@@ -49,8 +49,8 @@
   FORM_M (op, bits, rm_r, vmm_get##bits (c, i->reg))                                               \
   FORM_R (op, bits, reg, r_rm, vmm_get##bits (c, i->rm))                                           \
   FORM_LOAD (op, bits)                                                                             \
-  FORM_R (op, bits, rm, rm_i, (VmmType##bits)i->imm)                                               \
-  FORM_M (op, bits, rm_i, (VmmType##bits)i->imm)
+  FORM_R (op, bits, rm, rm_i, (VmmType##bits) i->imm)                                              \
+  FORM_M (op, bits, rm_i, (VmmType##bits) i->imm)
 
 #define OPERATION(op, before)                                                                      \
   OPERATION_SIZE (op, 8, "b", before)                                                              \
@@ -84,7 +84,7 @@ OPERATION (xor, "")
 #define COMPARE_SIZE(op, bits, suffix)                                                             \
   VMM_HOST_BINARY (op, bits, suffix, "")                                                           \
   COMPARE_FORM (op, bits, rm_r, vmm_get##bits (c, i->reg))                                         \
-  COMPARE_FORM (op, bits, rm_i, (VmmType##bits)i->imm)
+  COMPARE_FORM (op, bits, rm_i, (VmmType##bits) i->imm)
 #define COMPARE_LOADS(op, bits)                                                                    \
   static void r_rm_##op##bits (VmmVcpu *c, const VmmInsn *i)                                       \
   {                                                                                                \

@@ -51,8 +51,7 @@ enum {
 };
 
 enum { LVT_TIMER, LVT_THERMAL, LVT_COUNTERS, LVT_LINT0, LVT_LINT1, LVT_ERROR, LVTS };
-enum
-{
+enum {
   MODE_FIXED,
   MODE_LOWEST,
   MODE_SMI,
@@ -203,20 +202,11 @@ deliver (VmmVcpu *c, uint8_t mode, uint8_t vector, bool level)
       else
         request (c, vector, level);
       break;
-    case MODE_SMI:
-      atomic_fetch_or (&c->attention, ATT_SMI);
-      break;
-    case MODE_NMI:
-      atomic_fetch_or (&c->attention, ATT_NMI);
-      break;
-    case MODE_INIT:
-      atomic_fetch_or (&c->attention, ATT_INIT);
-      break;
-    case MODE_EXTINT:
-      atomic_store (&c->apic->extint, true);
-      break;
-    default:
-      break;
+    case MODE_SMI: atomic_fetch_or (&c->attention, ATT_SMI); break;
+    case MODE_NMI: atomic_fetch_or (&c->attention, ATT_NMI); break;
+    case MODE_INIT: atomic_fetch_or (&c->attention, ATT_INIT); break;
+    case MODE_EXTINT: atomic_store (&c->apic->extint, true); break;
+    default: break;
     }
 }
 
@@ -530,31 +520,19 @@ read_locked (VmmVcpu *c, uint32_t offset)
     }
   switch (offset)
     {
-    case REG_ID:
-      return a->id;
-    case REG_VERSION:
-      return VERSION;
-    case REG_TPR:
-      return a->tpr;
-    case REG_APR:
-      return arbitration_priority (a);
-    case REG_PPR:
-      return processor_priority (a);
+    case REG_ID: return a->id;
+    case REG_VERSION: return VERSION;
+    case REG_TPR: return a->tpr;
+    case REG_APR: return arbitration_priority (a);
+    case REG_PPR: return processor_priority (a);
     case REG_EOI:
-    case REG_RRD:
-      return 0;
-    case REG_LDR:
-      return a->ldr;
-    case REG_DFR:
-      return a->dfr;
-    case REG_SVR:
-      return a->svr;
-    case REG_ESR:
-      return a->esr_latched;
-    case REG_ICR_LOW:
-      return a->icr_low;
-    case REG_ICR_HIGH:
-      return a->icr_high;
+    case REG_RRD: return 0;
+    case REG_LDR: return a->ldr;
+    case REG_DFR: return a->dfr;
+    case REG_SVR: return a->svr;
+    case REG_ESR: return a->esr_latched;
+    case REG_ICR_LOW: return a->icr_low;
+    case REG_ICR_HIGH: return a->icr_high;
     }
   note_error (c, ESR_REGISTER);
   return 0;
@@ -568,12 +546,9 @@ vmm_apic_read (VmmVcpu *c, uint32_t offset)
     return 0;
   switch (offset)
     {
-    case REG_INITIAL:
-      return a->initial;
-    case REG_CURRENT:
-      return current_count (c);
-    case REG_DIVIDE:
-      return a->divide;
+    case REG_INITIAL: return a->initial;
+    case REG_CURRENT: return current_count (c);
+    case REG_DIVIDE: return a->divide;
     }
   pthread_mutex_lock (&a->lock);
   uint32_t value = read_locked (c, offset);
@@ -587,32 +562,23 @@ write_locked (VmmVcpu *c, uint32_t offset, uint32_t value)
   VmmApic *a = c->apic;
   switch (offset)
     {
-    case REG_ID:
-      a->id = value & ID_WRITABLE;
-      break;
+    case REG_ID: a->id = value & ID_WRITABLE; break;
     case REG_TPR:
       a->tpr = value & 0xff;
       update (c);
       break;
-    case REG_LDR:
-      a->ldr = value & 0xff000000u;
-      break;
-    case REG_DFR:
-      a->dfr = value | 0x0fffffffu;
-      break;
+    case REG_LDR: a->ldr = value & 0xff000000u; break;
+    case REG_DFR: a->dfr = value | 0x0fffffffu; break;
     case REG_ESR:
       a->esr_latched = a->esr;
       a->esr = 0;
       break;
-    case REG_ICR_HIGH:
-      a->icr_high = value & 0xff000000u;
-      break;
+    case REG_ICR_HIGH: a->icr_high = value & 0xff000000u; break;
     case REG_VERSION:
     case REG_APR:
     case REG_PPR:
     case REG_RRD:
-    case REG_CURRENT:
-      break;
+    case REG_CURRENT: break;
     default:
       if (offset < REG_ISR || offset >= REG_ESR)
         note_error (c, ESR_REGISTER);
@@ -633,22 +599,14 @@ vmm_apic_write (VmmVcpu *c, uint32_t offset, uint32_t value)
     }
   switch (offset)
     {
-    case REG_EOI:
-      end_of_interrupt (c);
-      return;
-    case REG_SVR:
-      write_svr (c, value);
-      return;
+    case REG_EOI: end_of_interrupt (c); return;
+    case REG_SVR: write_svr (c, value); return;
     case REG_ICR_LOW:
       a->icr_low = value & ICR_WRITABLE;
       send_message (c, a->icr_low, (uint8_t) (a->icr_high >> 24));
       return;
-    case REG_INITIAL:
-      write_initial (c, value);
-      return;
-    case REG_DIVIDE:
-      write_divide (c, value);
-      return;
+    case REG_INITIAL: write_initial (c, value); return;
+    case REG_DIVIDE: write_divide (c, value); return;
     }
   pthread_mutex_lock (&a->lock);
   write_locked (c, offset, value);

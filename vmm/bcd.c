@@ -12,16 +12,16 @@ VMM_HOST_BINARY (add, 8, "b", "")
 void
 vmm_op_daa (VmmVcpu *c, const VmmInsn *i)
 {
-  uint8_t al = (uint8_t)c->gpr[VMM_EAX], old = al;
+  uint8_t al = (uint8_t) c->gpr[VMM_EAX], old = al;
   uint32_t f = 0, was = c->eflags;
   if ((al & 15) > 9 || (was & FL_AF))
     {
-      al = (uint8_t)(al + 6);
+      al = (uint8_t) (al + 6);
       f |= FL_AF;
     }
   if (old > 0x99 || (was & FL_CF))
     {
-      al = (uint8_t)(al + 0x60);
+      al = (uint8_t) (al + 0x60);
       f |= FL_CF;
     }
   VMM_R8 (c, 0) = al;
@@ -32,18 +32,18 @@ vmm_op_daa (VmmVcpu *c, const VmmInsn *i)
 void
 vmm_op_das (VmmVcpu *c, const VmmInsn *i)
 {
-  uint8_t al = (uint8_t)c->gpr[VMM_EAX], old = al;
+  uint8_t al = (uint8_t) c->gpr[VMM_EAX], old = al;
   uint32_t f = 0, was = c->eflags;
   if ((al & 15) > 9 || (was & FL_AF))
     {
       if (al < 6)
         f |= FL_CF;
-      al = (uint8_t)(al - 6);
+      al = (uint8_t) (al - 6);
       f |= FL_AF;
     }
   if (old > 0x99 || (was & FL_CF))
     {
-      al = (uint8_t)(al - 0x60);
+      al = (uint8_t) (al - 0x60);
       f |= FL_CF;
     }
   VMM_R8 (c, 0) = al;
@@ -54,17 +54,17 @@ vmm_op_das (VmmVcpu *c, const VmmInsn *i)
 static void
 adjust_ascii (VmmVcpu *c, int direction)
 {
-  uint16_t ax = (uint16_t)c->gpr[VMM_EAX];
+  uint16_t ax = (uint16_t) c->gpr[VMM_EAX];
   uint32_t f = 0;
   if ((ax & 15) > 9 || (c->eflags & FL_AF))
     {
-      ax = (uint16_t)(ax + direction * 0x106);
+      ax = (uint16_t) (ax + direction * 0x106);
       f = FL_AF | FL_CF;
     }
   ax &= 0xff0f;
   vmm_set16 (c, VMM_EAX, ax);
   vmm_set_flags (c, FL_ARITH, f);
-  vmm_set_szp (c, (uint8_t)ax);
+  vmm_set_szp (c, (uint8_t) ax);
 }
 
 void
@@ -82,10 +82,10 @@ vmm_op_aas (VmmVcpu *c, const VmmInsn *i)
 void
 vmm_op_aam (VmmVcpu *c, const VmmInsn *i)
 {
-  uint8_t base = (uint8_t)i->imm, al = (uint8_t)c->gpr[VMM_EAX];
+  uint8_t base = (uint8_t) i->imm, al = (uint8_t) c->gpr[VMM_EAX];
   if (base == 0)
     vmm_raise (c, EX_DE);
-  vmm_set16 (c, VMM_EAX, (uint16_t)(al / base << 8 | al % base));
+  vmm_set16 (c, VMM_EAX, (uint16_t) (al / base << 8 | al % base));
   vmm_set_flags (c, FL_ARITH, 0);
   vmm_set_szp (c, al % base);
 }
@@ -93,6 +93,6 @@ vmm_op_aam (VmmVcpu *c, const VmmInsn *i)
 void
 vmm_op_aad (VmmVcpu *c, const VmmInsn *i)
 {
-  uint16_t ax = (uint16_t)c->gpr[VMM_EAX];
-  vmm_set16 (c, VMM_EAX, do_add8 (c, (uint8_t)ax, (uint8_t)((ax >> 8) * (uint8_t)i->imm)));
+  uint16_t ax = (uint16_t) c->gpr[VMM_EAX];
+  vmm_set16 (c, VMM_EAX, do_add8 (c, (uint8_t) ax, (uint8_t) ((ax >> 8) * (uint8_t) i->imm)));
 }

@@ -6,7 +6,7 @@
  */
 #include "insn.h"
 
-#define BT(v, mask)  (v)
+#define BT(v, mask) (v)
 #define BTS(v, mask) ((v) | (mask))
 #define BTR(v, mask) ((v) & ~(mask))
 #define BTC(v, mask) ((v) ^ (mask))
@@ -16,7 +16,7 @@ static inline VmmInsn
 bit_string_item (const VmmInsn *i, int32_t bit, unsigned bits)
 {
   VmmInsn item = *i;
-  item.disp += (uint32_t)((bit >> (bits == 32 ? 5 : 4)) * (int)(bits / 8));
+  item.disp += (uint32_t) ((bit >> (bits == 32 ? 5 : 4)) * (int) (bits / 8));
   return item;
 }
 
@@ -24,7 +24,7 @@ bit_string_item (const VmmInsn *i, int32_t bit, unsigned bits)
   VMM_INLINE VmmType##bits do_##name##bits (VmmVcpu *c, VmmType##bits v, unsigned n)               \
   {                                                                                                \
     vmm_set_flags (c, FL_CF, (v >> n) & 1);                                                        \
-    return (VmmType##bits)OP (v, (VmmType##bits) (1u << n));                                       \
+    return (VmmType##bits) OP (v, (VmmType##bits) (1u << n));                                      \
   }                                                                                                \
   static void name##_rm##bits (VmmVcpu *c, const VmmInsn *i, unsigned n)                           \
   {                                                                                                \
@@ -57,9 +57,9 @@ bit_string_item (const VmmInsn *i, int32_t bit, unsigned bits)
   }                                                                                                \
   static void name##_r##bits##mem (VmmVcpu *c, const VmmInsn *i)                                   \
   {                                                                                                \
-    int32_t bit = (stype)vmm_get##bits (c, i->reg);                                                \
+    int32_t bit = (stype) vmm_get##bits (c, i->reg);                                               \
     VmmInsn item = bit_string_item (i, bit, bits);                                                 \
-    name##_rm##bits (c, &item, (unsigned)bit &(bits - 1));                                         \
+    name##_rm##bits (c, &item, (unsigned) bit &(bits - 1));                                        \
   }
 #define TEST(name, OP)                                                                             \
   TEST_SIZE (name, OP, 16, int16_t)                                                                \

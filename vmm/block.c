@@ -20,19 +20,17 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define ARENA     (32u << 20)
-#define FRAMES    (1u << 20)
+#define ARENA (32u << 20)
+#define FRAMES (1u << 20)
 #define BLOCK_MAX (sizeof (VmmBlock) + VMM_BLOCK_INSNS * sizeof (VmmInsn))
 
 typedef struct CodeLink CodeLink;
-struct CodeLink
-{
+struct CodeLink {
   CodeLink *next;
   VmmBlock *block;
 };
 
-struct VmmCodePage
-{
+struct VmmCodePage {
   VmmCodePage *next; /* of used_pages */
   uint32_t frame;
   uint64_t lines; /* which lines of 64 bytes hold code */
@@ -97,7 +95,7 @@ clear_code_flag (VmmVcpu *c, uint32_t frame)
 {
   /* Other processors may have decoded code of it; then it stays, to no harm. */
   if (c->vm->vcpus == 1)
-    __atomic_fetch_and (&c->vm->page_flags[frame], (uint8_t)~VMM_PAGE_CODE, __ATOMIC_SEQ_CST);
+    __atomic_fetch_and (&c->vm->page_flags[frame], (uint8_t) ~VMM_PAGE_CODE, __ATOMIC_SEQ_CST);
 }
 
 void
@@ -130,7 +128,7 @@ static void *
 allocate (VmmBlockCache *bc, size_t size)
 {
   void *p = bc->arena + bc->arena_used;
-  bc->arena_used += (size + 15) & ~(size_t)15;
+  bc->arena_used += (size + 15) & ~(size_t) 15;
   return p;
 }
 
@@ -223,7 +221,7 @@ decode_rest (const uint8_t *bytes, uint32_t room, VmmBlock *b, unsigned decoded)
           decoded = 0;
           break;
         }
-      b->size += (uint32_t)n;
+      b->size += (uint32_t) n;
       b->count++;
     }
   b->last = &b->insns[b->count - 1];
@@ -236,7 +234,7 @@ begin_block (VmmBlock *b, uint32_t address, uint32_t key)
 {
   b->address = address;
   b->second = VMM_BLOCK_NO_PAGE;
-  b->key = (uint8_t)key;
+  b->key = (uint8_t) key;
   b->count = 1;
 }
 
@@ -259,10 +257,10 @@ decode_across (VmmVcpu *c, uint32_t linear, const uint8_t *bytes, uint32_t here,
       uint32_t at = room - 1 - here;
       if (room > limit || room > sizeof both)
         vmm_gp0 (c);
-      both[room - 1] = host ? host[at] : (uint8_t)vmm_phys_read (c, b->second + at, 1);
+      both[room - 1] = host ? host[at] : (uint8_t) vmm_phys_read (c, b->second + at, 1);
       n = decode_first (c, both, room, b, &decoded);
     }
-  b->size = (uint32_t)n;
+  b->size = (uint32_t) n;
   b->last = b->insns;
   b->sync = decoded & VMM_DECODED_SYNC;
   return host != NULL;
@@ -285,10 +283,10 @@ decode_device (VmmVcpu *c, uint32_t linear, uint32_t address)
         vmm_gp0 (c);
       if (room > 1 && ((linear + room - 1) & 0xfff) == 0)
         address = vmm_fetch_address (c, linear + room - 1, &host) - (room - 1);
-      bytes[room - 1] = (uint8_t)vmm_phys_read (c, address + room - 1, 1);
+      bytes[room - 1] = (uint8_t) vmm_phys_read (c, address + room - 1, 1);
       n = decode_first (c, bytes, room, b, &decoded);
     }
-  b->size = (uint32_t)n;
+  b->size = (uint32_t) n;
   b->last = b->insns;
   b->sync = true;
   return b;
@@ -301,7 +299,7 @@ decode_block (VmmVcpu *c, uint32_t linear, uint32_t address, const uint8_t *host
   VmmBlock *b = c->blocks->scratch;
   uint32_t in_page = 4096 - (address & 0xfff);
   uint64_t in_limit = c->blocks->code_end - c->eip;
-  uint32_t room = in_limit < in_page ? (uint32_t)in_limit : in_page;
+  uint32_t room = in_limit < in_page ? (uint32_t) in_limit : in_page;
   unsigned decoded;
   code_page (c, address);
   begin_block (b, address, c->blocks->key);
@@ -311,7 +309,7 @@ decode_block (VmmVcpu *c, uint32_t linear, uint32_t address, const uint8_t *host
     vmm_gp0 (c);
   if (n == 0)
     return decode_across (c, linear, host, room, b);
-  b->size = (uint32_t)n;
+  b->size = (uint32_t) n;
   decode_rest (host, room, b, decoded);
   return true;
 }
@@ -368,12 +366,12 @@ vmm_block_find (VmmVcpu *c)
     return decode_device (c, linear, address);
   /* After a change of the mapping most entries of `recent` are as good as before. */
   VmmBlock *b = recent->block;
-  bool same = b && (uint32_t)recent->tag == linear && b->address == address && b->key == bc->key
+  bool same = b && (uint32_t) recent->tag == linear && b->address == address && b->key == bc->key
               && b->size != VMM_BLOCK_DEAD && b->second == VMM_BLOCK_NO_PAGE;
   if (!same)
     b = look_up (c, linear, address);
   bool known = b != NULL;
-  if (!known || (uint64_t)c->eip + b->size > bc->code_end)
+  if (!known || (uint64_t) c->eip + b->size > bc->code_end)
     {
       make_room (c);
       /* A block that the segment's limit cuts short this time is not kept beside the longer one. */
@@ -381,7 +379,7 @@ vmm_block_find (VmmVcpu *c)
         return bc->scratch;
       b = keep_block (c);
     }
-  *recent = (VmmRecent){ (uint64_t)bc->context << 32 | linear, b };
+  *recent = (VmmRecent){ (uint64_t) bc->context << 32 | linear, b };
   return b;
 }
 

@@ -16,26 +16,25 @@
 #include "insn.h"
 
 /* What an opcode takes. */
-#define MODRM    0x0001u
-#define BYTE     0x0002u /* operands of 8 bits: i->reg and i->rm (or the opcode's register) too */
-#define BYTE_RM  0x0004u /* r/m alone has 8 bits */
-#define OPREG    0x0008u /* i->reg is in the opcode's low three bits */
-#define OPSEG    0x0010u /* i->reg is the segment in the opcode's bits 5:3 */
+#define MODRM 0x0001u
+#define BYTE 0x0002u    /* operands of 8 bits: i->reg and i->rm (or the opcode's register) too */
+#define BYTE_RM 0x0004u /* r/m alone has 8 bits */
+#define OPREG 0x0008u   /* i->reg is in the opcode's low three bits */
+#define OPSEG 0x0010u   /* i->reg is the segment in the opcode's bits 5:3 */
 #define MEM_ONLY 0x0020u
 #define REG_ONLY 0x0040u
-#define NO_MOD   0x0080u /* mod is ignored: r/m is a register */
+#define NO_MOD 0x0080u /* mod is ignored: r/m is a register */
 #define LOCKABLE 0x0100u
-#define STACK    0x0200u /* "flat" forms need a flat 32-bit stack */
-#define GROUP    0x0400u /* modrm.reg chooses in .group */
-#define STRING   0x0800u /* .repeated is for REP prefixes */
-#define REL      0x1000u /* the length is added to imm */
-#define FPU      0x2000u
-#define SIMD     0x4000u
-#define END      0x8000u
-#define SYNC     0x10000u
+#define STACK 0x0200u  /* "flat" forms need a flat 32-bit stack */
+#define GROUP 0x0400u  /* modrm.reg chooses in .group */
+#define STRING 0x0800u /* .repeated is for REP prefixes */
+#define REL 0x1000u    /* the length is added to imm */
+#define FPU 0x2000u
+#define SIMD 0x4000u
+#define END 0x8000u
+#define SYNC 0x10000u
 
-typedef enum
-{
+typedef enum {
   NONE,
   IMM8,  /* zero-extended */
   IMM8S, /* sign-extended */
@@ -48,8 +47,7 @@ typedef enum
 } Immediate;
 
 typedef struct Opcode Opcode;
-struct Opcode
-{
+struct Opcode {
   const VmmForms *forms; /* by operand and size, or */
   VmmHandler handler;    /* one for all */
   VmmHandler wide;       /* ... unless the operand size is 32 bits */
@@ -61,8 +59,7 @@ struct Opcode
 
 #include "decode.inc"
 
-typedef struct
-{
+typedef struct {
   const uint8_t *bytes;
   unsigned at, available;
   bool short_of; /* wanted a byte that is not there */
@@ -124,20 +121,15 @@ take_prefixes (Decoder *d, VmmInsn *i)
           i->flags |= VMM_INSN_66;
           d->o16 = d->key & VMM_KEY_CODE32;
           break;
-        case 0x67:
-          d->a16 = d->key & VMM_KEY_CODE32;
-          break;
-        case 0xf0:
-          i->flags |= VMM_INSN_LOCK;
-          break;
+        case 0x67: d->a16 = d->key & VMM_KEY_CODE32; break;
+        case 0xf0: i->flags |= VMM_INSN_LOCK; break;
         case 0xf2:
         case 0xf3:
           i->flags &= (uint8_t) ~(VMM_INSN_REP | VMM_INSN_REPNE);
           i->flags |= b == 0xf2 ? VMM_INSN_REPNE : VMM_INSN_REP;
           d->mandatory = b;
           break;
-        default:
-          return b;
+        default: return b;
         }
       if (VMM_UNLIKELY (d->short_of || d->at > 15))
         return 0;
@@ -168,7 +160,7 @@ take_address16 (Decoder *d, VmmInsn *i, unsigned mod)
       i->disp = take (d, 2);
     }
   else if (mod == 1)
-    i->disp = (uint32_t)(int8_t)take8 (d);
+    i->disp = (uint32_t) (int8_t) take8 (d);
   else if (mod == 2)
     i->disp = take (d, 2);
   default_segment (d, i, i->base == VMM_EBP);
@@ -197,7 +189,7 @@ take_address32 (Decoder *d, VmmInsn *i, unsigned mod)
       i->disp = take (d, 4);
     }
   else if (mod == 1)
-    i->disp = (uint32_t)(int8_t)take8 (d);
+    i->disp = (uint32_t) (int8_t) take8 (d);
   else if (mod == 2)
     i->disp = take (d, 4);
 }
@@ -224,26 +216,15 @@ take_immediate (Decoder *d, VmmInsn *i, Immediate kind)
 {
   switch (kind)
     {
-    case NONE:
-      break;
-    case IMM8:
-      i->imm = take8 (d);
-      break;
-    case IMM8S:
-      i->imm = (uint32_t)(int8_t)take8 (d);
-      break;
-    case IMM16:
-      i->imm = take (d, 2);
-      break;
-    case IMMZ:
-      i->imm = d->o16 ? (uint32_t)(int16_t)take (d, 2) : take (d, 4);
-      break;
-    case ONE:
-      i->imm = 1;
-      break;
+    case NONE: break;
+    case IMM8: i->imm = take8 (d); break;
+    case IMM8S: i->imm = (uint32_t) (int8_t) take8 (d); break;
+    case IMM16: i->imm = take (d, 2); break;
+    case IMMZ: i->imm = d->o16 ? (uint32_t) (int16_t) take (d, 2) : take (d, 4); break;
+    case ONE: i->imm = 1; break;
     case FAR:
       i->imm = take (d, d->o16 ? 2 : 4);
-      i->imm2 = (uint16_t)take (d, 2);
+      i->imm2 = (uint16_t) take (d, 2);
       break;
     case FRAME:
       i->imm = take (d, 2);
@@ -298,7 +279,7 @@ choose (const Decoder *d, const VmmInsn *i, const Opcode *op)
 static inline uint8_t
 byte_register (uint8_t n)
 {
-  return (uint8_t)((n & 3) * 4 + (n >> 2));
+  return (uint8_t) ((n & 3) * 4 + (n >> 2));
 }
 
 static void
@@ -345,13 +326,13 @@ vmm_decode (const uint8_t *bytes, unsigned available, unsigned key, VmmInsn *i, 
   *i = (VmmInsn){ .base = VMM_ZERO, .index = VMM_ZERO, .segment = VMM_DS };
   const Opcode *op = take_opcode (&d, i);
   take_immediate (&d, i, op->immediate);
-  /* Bytes that are not there were taken as zeros: how long it would be is not yet known.  The page of
-     the sixteenth byte has to be there before it is too long. */
+  /* Bytes that are not there were taken as zeros: how long it would be is not yet known.  The page
+     of the sixteenth byte has to be there before it is too long. */
   if (VMM_UNLIKELY (d.short_of))
     return available < 16 ? 0 : -1;
   if (VMM_UNLIKELY (d.at > 15))
     return -1;
-  i->length = (uint8_t)d.at;
+  i->length = (uint8_t) d.at;
   i->flags |= (d.o16 ? VMM_INSN_O16 : 0) | (d.a16 ? VMM_INSN_A16 : 0);
   if (!d.mandatory && (i->flags & VMM_INSN_66))
     d.mandatory = 0x66;

@@ -56,7 +56,7 @@ resync (VmmVcpu *c)
   bc->key = current_key (c, bc->single);
   c->flat_tlb = c->tlb[c->user];
   bc->context = bc->generation << 8 | bc->key | (c->user ? VMM_KEY_USER : 0);
-  bc->code_end = (uint64_t)(c->code32 || limit < 0xffff ? limit : 0xffff) + 1;
+  bc->code_end = (uint64_t) (c->code32 || limit < 0xffff ? limit : 0xffff) + 1;
   bc->resync = false;
   c->branched = false; /* deliveries between instructions set it too */
 }
@@ -140,7 +140,7 @@ run_block (VmmVcpu *c, VmmBlockCache *bc, const VmmBlock *b)
         {
           bc->running = NULL;
           bc->resync = true;
-          c->instructions += (uint32_t)(i - b->insns);
+          c->instructions += (uint32_t) (i - b->insns);
           return;
         }
     }
@@ -217,13 +217,9 @@ vmm_run (VmmVcpu *c)
   c->branched = false;
   switch (_setjmp (c->on_fault))
     {
-    case 0:
-      break;
-    case VMM_RESTART:
-      restart (c);
-      break;
-    default:
-      fault (c);
+    case 0: break;
+    case VMM_RESTART: restart (c); break;
+    default: fault (c);
     }
   loop (c);
 }

@@ -95,7 +95,7 @@ prepare (VmmVcpu *c)
   uint8_t *top = (uint8_t *) c->stack + VMM_STACK_SIZE;
   /* vmm_switch_start then has rsp at top - 64: a multiple of 16, as its call wants. */
   Frame *frame = (Frame *) (top - 64) - 1;
-  *frame = (Frame) {
+  *frame = (Frame){
     .mxcsr = 0x1f80,
     .x87_control = 0x37f,
     .r12 = (uint64_t) (uintptr_t) coroutine_main,
@@ -143,15 +143,14 @@ vmm_leave (VmmVcpu *c, VmmExitReason reason)
   c->exit.smm = c->smm;
   c->exit.items = c->items;
   c->stat.exits[reason]++;
-  c->in_exit = reason != VMM_EXIT_TIME_SLICE && reason != VMM_EXIT_HLT
-               && reason != VMM_EXIT_SHUTDOWN;
+  c->in_exit
+      = reason != VMM_EXIT_TIME_SLICE && reason != VMM_EXIT_HLT && reason != VMM_EXIT_SHUTDOWN;
 #ifdef __SANITIZE_ADDRESS__
   __sanitizer_start_switch_fiber (&c->guest_fake_stack, c->host_stack_bottom, c->host_stack_size);
 #endif
   vmm_switch (&c->guest_rsp, c->host_rsp);
 #ifdef __SANITIZE_ADDRESS__
-  __sanitizer_finish_switch_fiber (c->guest_fake_stack, &c->host_stack_bottom,
-                                   &c->host_stack_size);
+  __sanitizer_finish_switch_fiber (c->guest_fake_stack, &c->host_stack_bottom, &c->host_stack_size);
 #endif
   resume (c);
 }
@@ -198,12 +197,18 @@ const char *
 vmm_exit_name (VmmExitReason reason)
 {
   static const char *const names[VMM_EXIT_REASONS] = {
-    [VMM_EXIT_TIME_SLICE] = "time-slice", [VMM_EXIT_IO_IN] = "io-in",
-    [VMM_EXIT_IO_OUT] = "io-out",         [VMM_EXIT_IO_INS] = "io-ins",
-    [VMM_EXIT_IO_OUTS] = "io-outs",       [VMM_EXIT_MMIO_READ] = "mmio-read",
-    [VMM_EXIT_MMIO_WRITE] = "mmio-write", [VMM_EXIT_HLT] = "hlt",
-    [VMM_EXIT_INTA] = "inta",             [VMM_EXIT_SHUTDOWN] = "shutdown",
-    [VMM_EXIT_DEBUG] = "debug",           [VMM_EXIT_ADDITIONS_CALL] = "additions-call",
+    [VMM_EXIT_TIME_SLICE] = "time-slice",
+    [VMM_EXIT_IO_IN] = "io-in",
+    [VMM_EXIT_IO_OUT] = "io-out",
+    [VMM_EXIT_IO_INS] = "io-ins",
+    [VMM_EXIT_IO_OUTS] = "io-outs",
+    [VMM_EXIT_MMIO_READ] = "mmio-read",
+    [VMM_EXIT_MMIO_WRITE] = "mmio-write",
+    [VMM_EXIT_HLT] = "hlt",
+    [VMM_EXIT_INTA] = "inta",
+    [VMM_EXIT_SHUTDOWN] = "shutdown",
+    [VMM_EXIT_DEBUG] = "debug",
+    [VMM_EXIT_ADDITIONS_CALL] = "additions-call",
   };
   return (unsigned) reason < VMM_EXIT_REASONS ? names[reason] : "?";
 }

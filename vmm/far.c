@@ -161,8 +161,7 @@ to_task (VmmVcpu *c, VmmDescriptor *d, uint16_t selector, VmmTaskSource source, 
       check_system (c, d, selector);
       vmm_task_switch (c, selector, source, next_eip, false, 0);
       break;
-    default:
-      vmm_raise_error (c, EX_GP, selector & 0xfffc);
+    default: vmm_raise_error (c, EX_GP, selector & 0xfffc);
     }
 }
 

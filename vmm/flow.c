@@ -118,7 +118,7 @@ VMM_INLINE bool
 call_flat (VmmVcpu *c, const VmmInsn *i, uint32_t target)
 {
   uint32_t sp = c->gpr[VMM_ESP] - 4;
-  VmmMem32 *p = (VmmMem32 *)vmm_flat_for_write (c, sp, 4);
+  VmmMem32 *p = (VmmMem32 *) vmm_flat_for_write (c, sp, 4);
   if (VMM_UNLIKELY (p == NULL || target > c->seg[VMM_CS].limit))
     return false;
   *p = vmm_next_eip (c, i);
@@ -189,7 +189,7 @@ VMM_INLINE bool
 ret_flat (VmmVcpu *c, uint32_t release)
 {
   uint32_t sp = c->gpr[VMM_ESP];
-  VmmMem32 *p = (VmmMem32 *)vmm_flat_for_read (c, sp, 4);
+  VmmMem32 *p = (VmmMem32 *) vmm_flat_for_read (c, sp, 4);
   if (VMM_UNLIKELY (p == NULL || *p > c->seg[VMM_CS].limit))
     return false;
   c->eip = *p;
@@ -309,7 +309,7 @@ vmm_op_load_far_pointer (VmmVcpu *c, const VmmInsn *i)
   uint16_t selector = load_pointer (c, i, &offset);
   vmm_load_segment (c, segment[i->opcode], selector);
   if (vmm_o16 (i))
-    vmm_set16 (c, i->reg, (uint16_t)offset);
+    vmm_set16 (c, i->reg, (uint16_t) offset);
   else
     c->gpr[i->reg] = offset;
 }
@@ -338,7 +338,7 @@ vmm_op_into (VmmVcpu *c, const VmmInsn *i)
 void
 vmm_op_int_n (VmmVcpu *c, const VmmInsn *i)
 {
-  vmm_software_interrupt (c, (uint8_t)i->imm, vmm_next_eip (c, i), false);
+  vmm_software_interrupt (c, (uint8_t) i->imm, vmm_next_eip (c, i), false);
 }
 
 /* The index is signed and must lie within two bounds in memory. */
@@ -350,15 +350,15 @@ vmm_op_bound (VmmVcpu *c, const VmmInsn *i)
   int32_t index, low, high;
   if (vmm_o16 (i))
     {
-      index = (int16_t)c->gpr[i->reg];
-      low = (int16_t)vmm_read16 (c, i->segment, ea);
-      high = index < low ? low : (int16_t)vmm_read16 (c, i->segment, (ea + 2) & mask);
+      index = (int16_t) c->gpr[i->reg];
+      low = (int16_t) vmm_read16 (c, i->segment, ea);
+      high = index < low ? low : (int16_t) vmm_read16 (c, i->segment, (ea + 2) & mask);
     }
   else
     {
-      index = (int32_t)c->gpr[i->reg];
-      low = (int32_t)vmm_read32 (c, i->segment, ea);
-      high = index < low ? low : (int32_t)vmm_read32 (c, i->segment, (ea + 4) & mask);
+      index = (int32_t) c->gpr[i->reg];
+      low = (int32_t) vmm_read32 (c, i->segment, ea);
+      high = index < low ? low : (int32_t) vmm_read32 (c, i->segment, (ea + 4) & mask);
     }
   if (index < low || index > high)
     vmm_raise (c, EX_BR);

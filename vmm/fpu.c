@@ -87,7 +87,7 @@ unsigned
 vmm_fpu_leave_slow (VmmVcpu *c)
 {
   uint16_t fsw;
-  __asm__ volatile ("fnstsw %0" : "=a"(fsw));
+  __asm__ volatile("fnstsw %0" : "=a"(fsw));
   if (!(fsw & FSW_ES) && !c->fpu.held)
     return 0;
   vmm_fpu_sync (c);
@@ -214,7 +214,7 @@ store_suppressed (VmmVcpu *c, const VmmInsn *i, uint32_t ea)
   vmm_fpu_load (c);
   ((VmmHostMemoryStub) memory_stub (i)) (operand);
   uint16_t fsw;
-  __asm__ volatile ("fnstsw %0" : "=a"(fsw));
+  __asm__ volatile("fnstsw %0" : "=a"(fsw));
   if (fsw & ~fx_get16 (c->fpu.fx, FX_FCW) & FSW_EXCEPTIONS & ~FSW_PE)
     {
       note_operand (c, i, ea);
@@ -297,7 +297,7 @@ control_word (VmmVcpu *c)
   uint16_t fcw;
   if (!c->fpu.live)
     return fx_get16 (c->fpu.fx, FX_FCW);
-  __asm__ volatile ("fnstcw %0" : "=m"(fcw));
+  __asm__ volatile("fnstcw %0" : "=m"(fcw));
   return fcw;
 }
 
@@ -307,7 +307,7 @@ status_word (VmmVcpu *c)
   uint16_t fsw;
   if (!c->fpu.live)
     return fx_get16 (c->fpu.fx, FX_FSW);
-  __asm__ volatile ("fnstsw %0" : "=a"(fsw));
+  __asm__ volatile("fnstsw %0" : "=a"(fsw));
   return fsw;
 }
 
@@ -337,7 +337,7 @@ fnclex (VmmVcpu *c, const VmmInsn *i)
 {
   control_check (c);
   if (c->fpu.live)
-    __asm__ volatile ("fnclex");
+    __asm__ volatile("fnclex");
   else
     fx_put16 (c->fpu.fx, FX_FSW, fx_get16 (c->fpu.fx, FX_FSW) & 0x7f00);
   vmm_fpu_update_ferr (c);
@@ -508,8 +508,7 @@ frstor (VmmVcpu *c, const VmmInsn *i)
   bool o16 = i->flags & VMM_INSN_O16;
   unsigned head = o16 ? 14 : 28;
   fpu_check (c);
-  uint32_t linear
-      = fpu_linear (c, i->segment, vmm_ea (c, i), head + 80, o16 ? 2 : 4, VMM_CAN_READ);
+  uint32_t linear = fpu_linear (c, i->segment, vmm_ea (c, i), head + 80, o16 ? 2 : 4, VMM_CAN_READ);
   vmm_read_bytes (c, linear, image, head + 80, c->user);
   vmm_fpu_sync (c);
   load_environment (c, o16, image);
@@ -695,14 +694,10 @@ vmm_fpu_handler (uint8_t opcode, uint8_t modrm)
     {
     case 0xdbe0:
     case 0xdbe1:
-    case 0xdbe4:
-      return fneni;
-    case 0xdbe2:
-      return fnclex;
-    case 0xdbe3:
-      return fninit;
-    case 0xdfe0:
-      return fnstsw_ax;
+    case 0xdbe4: return fneni;
+    case 0xdbe2: return fnclex;
+    case 0xdbe3: return fninit;
+    case 0xdfe0: return fnstsw_ax;
     }
   if ((opcode == 0xda || opcode == 0xdb) && modrm < 0xe0)
     return fcmov;

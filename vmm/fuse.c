@@ -2,10 +2,10 @@
 /*
  * Pairs: a compare and the conditional jump behind it, which ends most blocks, as one handler.
  *
- * Both instructions stay in the block, one behind the other, and are counted; the pair is executed in
- * place of the first (VmmBlock.last points to it).  It advances c->eip to the jump before the jump can
- * fault.  The jump is decided by the operands, so that it need not wait for EFLAGS, which are computed
- * all the same.
+ * Both instructions stay in the block, one behind the other, and are counted; the pair is executed
+ * in place of the first (VmmBlock.last points to it).  It advances c->eip to the jump before the
+ * jump can fault.  The jump is decided by the operands, so that it need not wait for EFLAGS, which
+ * are computed all the same.
  */
 #include "block.h"
 
@@ -33,20 +33,13 @@ jump_if (VmmVcpu *c, const VmmInsn *jump, bool taken)
   {                                                                                                \
     switch (n >> 1)                                                                                \
       {                                                                                            \
-      case 1:                                                                                      \
-        return (a < b) ^ (n & 1);                                                                  \
-      case 2:                                                                                      \
-        return (a == b) ^ (n & 1);                                                                 \
-      case 3:                                                                                      \
-        return (a <= b) ^ (n & 1);                                                                 \
-      case 4:                                                                                      \
-        return ((stype) (a - b) < 0) ^ (n & 1);                                                    \
-      case 6:                                                                                      \
-        return ((stype) a < (stype) b) ^ (n & 1);                                                  \
-      case 7:                                                                                      \
-        return ((stype) a <= (stype) b) ^ (n & 1);                                                 \
-      default:                                                                                     \
-        return vmm_condition (c->eflags, n);                                                       \
+      case 1: return (a < b) ^ (n & 1);                                                            \
+      case 2: return (a == b) ^ (n & 1);                                                           \
+      case 3: return (a <= b) ^ (n & 1);                                                           \
+      case 4: return ((stype) (a - b) < 0) ^ (n & 1);                                              \
+      case 6: return ((stype) a < (stype) b) ^ (n & 1);                                            \
+      case 7: return ((stype) a <= (stype) b) ^ (n & 1);                                           \
+      default: return vmm_condition (c->eflags, n);                                                \
       }                                                                                            \
   }                                                                                                \
   VMM_INLINE bool test_decides##bits (const VmmVcpu *c, VmmType##bits a, VmmType##bits b,          \
@@ -55,22 +48,18 @@ jump_if (VmmVcpu *c, const VmmInsn *jump, bool taken)
     switch (n >> 1)                                                                                \
       {                                                                                            \
       case 2:                                                                                      \
-      case 3:                                                                                      \
-        return ((a & b) == 0) ^ (n & 1);                                                           \
+      case 3: return ((a & b) == 0) ^ (n & 1);                                                     \
       case 4:                                                                                      \
-      case 6:                                                                                      \
-        return ((stype) (a & b) < 0) ^ (n & 1);                                                    \
-      case 7:                                                                                      \
-        return ((stype) (a & b) <= 0) ^ (n & 1);                                                   \
-      default:                                                                                     \
-        return vmm_condition (c->eflags, n);                                                       \
+      case 6: return ((stype) (a & b) < 0) ^ (n & 1);                                              \
+      case 7: return ((stype) (a & b) <= 0) ^ (n & 1);                                             \
+      default: return vmm_condition (c->eflags, n);                                                \
       }                                                                                            \
   }
 DECIDE (8, int8_t)
 DECIDE (32, int32_t)
 
-/* Two operands that are there; or one of them in flat memory, for which `general` does the compare if
-   the access is not simple. */
+/* Two operands that are there; or one of them in flat memory, for which `general` does the compare
+   if the access is not simple. */
 #define PAIR(name, op, bits, x, y, n)                                                              \
   static void name##_##n (VmmVcpu *c, const VmmInsn *i)                                            \
   {                                                                                                \
@@ -112,9 +101,17 @@ DECIDE (32, int32_t)
   PAIR_MEMORY (test_m_i8, test, 8, *p, i->imm, n, vmm_test_rm_i.mem[VMM_SIZE_8])
 
 #define ALL(X, name, s)                                                                            \
-  X (name, 0) s X (name, 1) s X (name, 2) s X (name, 3) s X (name, 4) s X (name, 5) s X (name, 6)  \
-  s X (name, 7) s X (name, 8) s X (name, 9) s X (name, 10) s X (name, 11) s X (name, 12)           \
-  s X (name, 13) s X (name, 14) s X (name, 15)
+  X (name, 0)                                                                                      \
+  s X (name, 1) s X (name, 2) s X (name, 3) s X (name, 4) s X (name, 5) s X (name, 6) s X (name,   \
+                                                                                           7) s    \
+  X (name, 8) s                                                                                    \
+  X (name, 9) s                                                                                    \
+  X (name, 10) s                                                                                   \
+  X (name, 11) s                                                                                   \
+  X (name, 12) s                                                                                   \
+  X (name, 13) s                                                                                   \
+  X (name, 14) s                                                                                   \
+  X (name, 15)
 #define DEFINE(name, n) PAIRS (n)
 #define NAME(name, n) name##_##n
 #define COMMA ,
@@ -124,7 +121,10 @@ typedef struct {
   const VmmHandler *first; /* the compare's own handler */
   VmmHandler pair[16];     /* by condition */
 } Pair;
-#define ENTRY(where, name) { &(where), { ALL (NAME, name, COMMA) } }
+#define ENTRY(where, name)                                                                         \
+  {                                                                                                \
+    &(where), { ALL (NAME, name, COMMA) }                                                          \
+  }
 
 static const Pair pairs[] = {
   ENTRY (vmm_test_rm_r.reg[VMM_SIZE_32], test_rm_r),

@@ -261,16 +261,13 @@ fault_class (uint8_t vector)
 {
   switch (vector)
     {
-    case EX_PF:
-      return 2;
+    case EX_PF: return 2;
     case EX_DE:
     case EX_TS:
     case EX_NP:
     case EX_SS:
-    case EX_GP:
-      return 1;
-    default:
-      return 0;
+    case EX_GP: return 1;
+    default: return 0;
     }
 }
 

@@ -89,17 +89,10 @@ get (const uint8_t *from, unsigned size)
   uint64_t v = 0;
   switch (size)
     {
-    case 1:
-      return *from;
-    case 2:
-      memcpy (&v, from, 2);
-      return v;
-    case 4:
-      memcpy (&v, from, 4);
-      return v;
-    default:
-      memcpy (&v, from, size);
-      return v;
+    case 1: return *from;
+    case 2: memcpy (&v, from, 2); return v;
+    case 4: memcpy (&v, from, 4); return v;
+    default: memcpy (&v, from, size); return v;
     }
 }
 
@@ -108,17 +101,10 @@ put (uint8_t *to, uint64_t v, unsigned size)
 {
   switch (size)
     {
-    case 1:
-      *to = (uint8_t) v;
-      break;
-    case 2:
-      memcpy (to, &v, 2);
-      break;
-    case 4:
-      memcpy (to, &v, 4);
-      break;
-    default:
-      memcpy (to, &v, size);
+    case 1: *to = (uint8_t) v; break;
+    case 2: memcpy (to, &v, 2); break;
+    case 4: memcpy (to, &v, 4); break;
+    default: memcpy (to, &v, size);
     }
 }
 
@@ -200,10 +186,10 @@ vmm_phys_write (VmmVcpu *c, uint32_t address, uint32_t value, unsigned size)
 /* ---- The walk ---- */
 
 typedef struct {
-  uint32_t page;   /* physical page of the linear page, A20 applied */
+  uint32_t page;    /* physical page of the linear page, A20 applied */
   bool user, write; /* what the tables grant, CR0.WP aside */
-  bool dirty;      /* D is set: a writing TLB entry may be made */
-  uint8_t flags;   /* VMM_TLB_GLOBAL, VMM_TLB_LARGE */
+  bool dirty;       /* D is set: a writing TLB entry may be made */
+  uint8_t flags;    /* VMM_TLB_GLOBAL, VMM_TLB_LARGE */
 } Walk;
 
 /* One level: where an entry lies and what it holds. */

@@ -128,7 +128,7 @@ emms (VmmVcpu *c, const VmmInsn *i)
 {
   mmx_check (c);
   fpu_enter (c);
-  __asm__ volatile ("emms");
+  __asm__ volatile("emms");
   fpu_leave (c);
 }
 
@@ -242,30 +242,19 @@ vmm_mmx_handler (uint8_t opcode, uint8_t modrm)
   bool memory = modrm < 0xc0;
   switch (opcode)
     {
-    case 0x6e:
-      return memory ? mmx_m32 : movd_from_gpr;
-    case 0x70:
-      return pshufw;
+    case 0x6e: return memory ? mmx_m32 : movd_from_gpr;
+    case 0x70: return pshufw;
     case 0x71:
     case 0x72:
-    case 0x73:
-      return shift_handler (opcode, modrm);
-    case 0x77:
-      return emms;
-    case 0x7e:
-      return memory ? movd_store : movd_to_gpr;
-    case 0x7f:
-      return memory ? movq_store : mmx_register;
-    case 0xc4:
-      return pinsrw;
-    case 0xc5:
-      return memory ? NULL : pextrw;
-    case 0xd7:
-      return memory ? NULL : pmovmskb;
-    case 0xe7:
-      return memory ? movq_store : NULL;
-    case 0xf7:
-      return memory ? NULL : maskmovq;
+    case 0x73: return shift_handler (opcode, modrm);
+    case 0x77: return emms;
+    case 0x7e: return memory ? movd_store : movd_to_gpr;
+    case 0x7f: return memory ? movq_store : mmx_register;
+    case 0xc4: return pinsrw;
+    case 0xc5: return memory ? NULL : pextrw;
+    case 0xd7: return memory ? NULL : pmovmskb;
+    case 0xe7: return memory ? movq_store : NULL;
+    case 0xf7: return memory ? NULL : maskmovq;
     }
   if (!(plain[opcode >> 4] >> (opcode & 15) & 1))
     return NULL;

@@ -36,20 +36,20 @@
   }                                                                                                \
   static void mov_rm_i##bits (VmmVcpu *c, const VmmInsn *i)                                        \
   {                                                                                                \
-    vmm_set##bits (c, i->rm, (VmmType##bits)i->imm);                                               \
+    vmm_set##bits (c, i->rm, (VmmType##bits) i->imm);                                              \
   }                                                                                                \
   VMM_GENERAL void mov_rm_i##bits##mem (VmmVcpu *c, const VmmInsn *i)                              \
   {                                                                                                \
-    vmm_store_mem##bits (c, i, (VmmType##bits)i->imm);                                             \
+    vmm_store_mem##bits (c, i, (VmmType##bits) i->imm);                                            \
   }                                                                                                \
   static void mov_rm_i##bits##flat (VmmVcpu *c, const VmmInsn *i)                                  \
   {                                                                                                \
     VMM_FLAT (p, VmmMem##bits, write, mov_rm_i##bits##mem)                                         \
-    *p = (VmmType##bits)i->imm;                                                                    \
+    *p = (VmmType##bits) i->imm;                                                                   \
   }                                                                                                \
   void vmm_op_mov_r##bits##_i (VmmVcpu *c, const VmmInsn *i)                                       \
   {                                                                                                \
-    vmm_set##bits (c, i->reg, (VmmType##bits)i->imm);                                              \
+    vmm_set##bits (c, i->reg, (VmmType##bits) i->imm);                                             \
   }
 MOV_SIZE (8)
 MOV_SIZE (16)
@@ -63,16 +63,16 @@ const VmmForms vmm_mov_rm_i = VMM_FORMS (mov_rm_i);
 #define EXTEND(name, from, type, bits)                                                             \
   static void name##from##_##bits (VmmVcpu *c, const VmmInsn *i)                                   \
   {                                                                                                \
-    vmm_set##bits (c, i->reg, (VmmType##bits) (type)vmm_get##from (c, i->rm));                     \
+    vmm_set##bits (c, i->reg, (VmmType##bits) (type) vmm_get##from (c, i->rm));                    \
   }                                                                                                \
   VMM_GENERAL void name##from##_##bits##mem (VmmVcpu *c, const VmmInsn *i)                         \
   {                                                                                                \
-    vmm_set##bits (c, i->reg, (VmmType##bits) (type)vmm_load_mem##from (c, i));                    \
+    vmm_set##bits (c, i->reg, (VmmType##bits) (type) vmm_load_mem##from (c, i));                   \
   }                                                                                                \
   static void name##from##_##bits##flat (VmmVcpu *c, const VmmInsn *i)                             \
   {                                                                                                \
     VMM_FLAT (p, VmmMem##from, read, name##from##_##bits##mem)                                     \
-    vmm_set##bits (c, i->reg, (VmmType##bits) (type)*p);                                           \
+    vmm_set##bits (c, i->reg, (VmmType##bits) (type) *p);                                          \
   }
 #define EXTENDS(name, from, type)                                                                  \
   EXTEND (name, from, type, 16)                                                                    \
@@ -90,7 +90,7 @@ EXTENDS (movsx, 16, int16_t)
 static void
 lea16 (VmmVcpu *c, const VmmInsn *i)
 {
-  vmm_set16 (c, i->reg, (uint16_t)vmm_ea (c, i));
+  vmm_set16 (c, i->reg, (uint16_t) vmm_ea (c, i));
 }
 
 static void
@@ -128,7 +128,7 @@ VMM_HOST_BINARY (cmp, 32, "l", "")
     VmmRmw rmw;                                                                                    \
     VmmType##bits old = vmm_open_mem##bits (c, i, &rmw), v = vmm_get##bits (c, i->reg);            \
     if (vmm_rmw_atomic (&rmw, sizeof old))                                                         \
-      old = __atomic_exchange_n ((VmmType##bits *)rmw.host, v, __ATOMIC_SEQ_CST);                  \
+      old = __atomic_exchange_n ((VmmType##bits *) rmw.host, v, __ATOMIC_SEQ_CST);                 \
     else                                                                                           \
       vmm_rmw_write (c, &rmw, v, sizeof old);                                                      \
     vmm_set##bits (c, i->reg, old);                                                                \
@@ -190,11 +190,11 @@ void
 vmm_op_cmpxchg8b (VmmVcpu *c, const VmmInsn *i)
 {
   uint32_t linear = vmm_linear (c, i->segment, vmm_ea (c, i), 8, VMM_CAN_WRITE);
-  uint64_t old, wanted = (uint64_t)c->gpr[VMM_EDX] << 32 | c->gpr[VMM_EAX];
-  uint64_t v = (uint64_t)c->gpr[VMM_ECX] << 32 | c->gpr[VMM_EBX];
+  uint64_t old, wanted = (uint64_t) c->gpr[VMM_EDX] << 32 | c->gpr[VMM_EAX];
+  uint64_t v = (uint64_t) c->gpr[VMM_ECX] << 32 | c->gpr[VMM_EBX];
   vmm_probe_write (c, linear, 8, c->user);
-  uint64_t *host = (uint64_t *)vmm_flat_for_write (c, linear, 8);
-  if (host != NULL && (i->flags & VMM_INSN_LOCK) && ((uintptr_t)host & 63) <= 56)
+  uint64_t *host = (uint64_t *) vmm_flat_for_write (c, linear, 8);
+  if (host != NULL && (i->flags & VMM_INSN_LOCK) && ((uintptr_t) host & 63) <= 56)
     {
       old = wanted;
       __atomic_compare_exchange_n (host, &old, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
@@ -209,8 +209,8 @@ vmm_op_cmpxchg8b (VmmVcpu *c, const VmmInsn *i)
   else
     {
       c->eflags &= ~FL_ZF;
-      c->gpr[VMM_EAX] = (uint32_t)old;
-      c->gpr[VMM_EDX] = (uint32_t)(old >> 32);
+      c->gpr[VMM_EAX] = (uint32_t) old;
+      c->gpr[VMM_EDX] = (uint32_t) (old >> 32);
     }
 }
 
@@ -303,7 +303,7 @@ vmm_op_bswap (VmmVcpu *c, const VmmInsn *i)
 void
 vmm_op_xlat (VmmVcpu *c, const VmmInsn *i)
 {
-  uint32_t offset = (c->gpr[VMM_EBX] + (uint8_t)c->gpr[VMM_EAX]) & vmm_address_mask (i);
+  uint32_t offset = (c->gpr[VMM_EBX] + (uint8_t) c->gpr[VMM_EAX]) & vmm_address_mask (i);
   VMM_R8 (c, 0) = vmm_read8 (c, i->segment, offset);
 }
 
@@ -311,24 +311,24 @@ void
 vmm_op_cbw (VmmVcpu *c, const VmmInsn *i)
 {
   if (vmm_o16 (i))
-    vmm_set16 (c, VMM_EAX, (uint16_t)(int8_t)c->gpr[VMM_EAX]);
+    vmm_set16 (c, VMM_EAX, (uint16_t) (int8_t) c->gpr[VMM_EAX]);
   else
-    c->gpr[VMM_EAX] = (uint32_t)(int16_t)c->gpr[VMM_EAX];
+    c->gpr[VMM_EAX] = (uint32_t) (int16_t) c->gpr[VMM_EAX];
 }
 
 void
 vmm_op_cwd (VmmVcpu *c, const VmmInsn *i)
 {
   if (vmm_o16 (i))
-    vmm_set16 (c, VMM_EDX, (int16_t)c->gpr[VMM_EAX] < 0 ? 0xffff : 0);
+    vmm_set16 (c, VMM_EDX, (int16_t) c->gpr[VMM_EAX] < 0 ? 0xffff : 0);
   else
-    c->gpr[VMM_EDX] = (int32_t)c->gpr[VMM_EAX] < 0 ? 0xffffffffu : 0;
+    c->gpr[VMM_EDX] = (int32_t) c->gpr[VMM_EAX] < 0 ? 0xffffffffu : 0;
 }
 
 void
 vmm_op_lahf (VmmVcpu *c, const VmmInsn *i)
 {
-  VMM_R8 (c, 1) = (uint8_t)c->eflags;
+  VMM_R8 (c, 1) = (uint8_t) c->eflags;
 }
 
 void

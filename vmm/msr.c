@@ -96,12 +96,9 @@ read_range (VmmVcpu *c, uint32_t index)
   if (is_machine_check_bank (index))
     switch (index & 3)
       {
-      case 0:
-        return c->mc_ctl[(index - MSR_MC0_CTL) / 4];
-      case 1:
-        return c->mc_status[(index - MSR_MC0_CTL) / 4];
-      default:
-        return 0;
+      case 0: return c->mc_ctl[(index - MSR_MC0_CTL) / 4];
+      case 1: return c->mc_status[(index - MSR_MC0_CTL) / 4];
+      default: return 0;
       }
   vmm_log (c, 4, "RDMSR of unknown %x", index);
   vmm_gp0 (c);
@@ -124,36 +121,23 @@ vmm_read_msr (VmmVcpu *c, uint32_t index)
     case MSR_EVNTSEL0:
     case MSR_EVNTSEL1:
     case MSR_LAST_BRANCH_FROM ... MSR_LAST_INT_TO:
-    case MSR_ROB_CR_BKUPTMPDR6:
-      return 0;
-    case MSR_TSC:
-      return vmm_tsc (c);
+    case MSR_ROB_CR_BKUPTMPDR6: return 0;
+    case MSR_TSC: return vmm_tsc (c);
     case MSR_APIC_BASE:
       if (!c->config.apic)
         break;
       return c->apic_base;
-    case MSR_BIOS_SIGN:
-      return c->microcode;
-    case MSR_MTRR_CAP:
-      return c->mtrr_cap;
-    case MSR_SYSENTER_CS:
-      return c->sysenter_cs;
-    case MSR_SYSENTER_ESP:
-      return c->sysenter_esp;
-    case MSR_SYSENTER_EIP:
-      return c->sysenter_eip;
-    case MSR_MCG_CAP:
-      return MC_BANKS;
-    case MSR_MCG_STATUS:
-      return c->mcg_status;
-    case MSR_DEBUGCTL:
-      return c->debugctl;
-    case MSR_PAT:
-      return c->pat;
-    case MSR_MTRR_DEF_TYPE:
-      return c->mtrr_def_type;
-    default:
-      break;
+    case MSR_BIOS_SIGN: return c->microcode;
+    case MSR_MTRR_CAP: return c->mtrr_cap;
+    case MSR_SYSENTER_CS: return c->sysenter_cs;
+    case MSR_SYSENTER_ESP: return c->sysenter_esp;
+    case MSR_SYSENTER_EIP: return c->sysenter_eip;
+    case MSR_MCG_CAP: return MC_BANKS;
+    case MSR_MCG_STATUS: return c->mcg_status;
+    case MSR_DEBUGCTL: return c->debugctl;
+    case MSR_PAT: return c->pat;
+    case MSR_MTRR_DEF_TYPE: return c->mtrr_def_type;
+    default: break;
     }
   return read_range (c, index);
 }
@@ -219,35 +203,22 @@ vmm_write_msr (VmmVcpu *c, uint32_t index, uint64_t value)
     case MSR_BBL_CR_CTL:
     case MSR_BBL_CR_CTL3:
     case MSR_EVNTSEL0:
-    case MSR_EVNTSEL1:
-      return;
+    case MSR_EVNTSEL1: return;
     case MSR_TSC:
       /* The P6 family writes the lower half and clears the upper one. */
       c->tsc_offset += (uint32_t) value - vmm_tsc (c);
       return;
-    case MSR_APIC_BASE:
-      write_apic_base (c, value);
-      return;
-    case MSR_BIOS_SIGN:
-      c->microcode = value & 0xffffffff00000000ull;
-      return;
-    case MSR_SYSENTER_CS:
-      c->sysenter_cs = (uint32_t) value;
-      return;
-    case MSR_SYSENTER_ESP:
-      c->sysenter_esp = (uint32_t) value;
-      return;
-    case MSR_SYSENTER_EIP:
-      c->sysenter_eip = (uint32_t) value;
-      return;
+    case MSR_APIC_BASE: write_apic_base (c, value); return;
+    case MSR_BIOS_SIGN: c->microcode = value & 0xffffffff00000000ull; return;
+    case MSR_SYSENTER_CS: c->sysenter_cs = (uint32_t) value; return;
+    case MSR_SYSENTER_ESP: c->sysenter_esp = (uint32_t) value; return;
+    case MSR_SYSENTER_EIP: c->sysenter_eip = (uint32_t) value; return;
     case MSR_MCG_STATUS:
       if (value & ~7ull)
         vmm_gp0 (c);
       c->mcg_status = value;
       return;
-    case MSR_DEBUGCTL:
-      c->debugctl = value & 0x7f;
-      return;
+    case MSR_DEBUGCTL: c->debugctl = value & 0x7f; return;
     case MSR_PAT:
       if (!are_memory_types (value, 7))
         vmm_gp0 (c);
@@ -258,7 +229,6 @@ vmm_write_msr (VmmVcpu *c, uint32_t index, uint64_t value)
         vmm_gp0 (c);
       c->mtrr_def_type = value;
       return;
-    default:
-      write_range (c, index, value);
+    default: write_range (c, index, value);
     }
 }

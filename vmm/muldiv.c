@@ -16,7 +16,7 @@
         : "+&a"(flags), [of] "+&q"(of), [ax] "=&r"(ax)                                             \
         : [b] "q"(b), [al] "q"(c->gpr[VMM_EAX])                                                    \
         : "cc");                                                                                   \
-    vmm_set16 (c, VMM_EAX, (uint16_t)ax);                                                          \
+    vmm_set16 (c, VMM_EAX, (uint16_t) ax);                                                         \
     vmm_take_flags (c, flags);                                                                     \
   }                                                                                                \
   VMM_INLINE void do_##op##16(VmmVcpu * c, uint16_t b)                                             \
@@ -27,8 +27,8 @@
         : "+&a"(flags), [of] "+&q"(of), [ax] "=&r"(ax), "=&d"(dx)                                  \
         : [b] "r"(b), [al] "r"(c->gpr[VMM_EAX])                                                    \
         : "cc");                                                                                   \
-    vmm_set16 (c, VMM_EAX, (uint16_t)ax);                                                          \
-    vmm_set16 (c, VMM_EDX, (uint16_t)dx);                                                          \
+    vmm_set16 (c, VMM_EAX, (uint16_t) ax);                                                         \
+    vmm_set16 (c, VMM_EDX, (uint16_t) dx);                                                         \
     vmm_take_flags (c, flags);                                                                     \
   }                                                                                                \
   VMM_INLINE void do_##op##32(VmmVcpu * c, uint32_t b)                                             \
@@ -76,7 +76,7 @@ MULTIPLY (imul)
   static void imul_r_rm_i_##bits (VmmVcpu *c, const VmmInsn *i)                                    \
   {                                                                                                \
     VmmType##bits b = vmm_load_rm##bits (c, i);                                                    \
-    vmm_set##bits (c, i->reg, do_imul2_##bits (c, b, (VmmType##bits)i->imm));                      \
+    vmm_set##bits (c, i->reg, do_imul2_##bits (c, b, (VmmType##bits) i->imm));                     \
   }
 IMUL_SIZE (16, "w")
 IMUL_SIZE (32, "l")
@@ -121,7 +121,7 @@ div_8 (VmmVcpu *c, const VmmInsn *i)
   if (low >> 8 >= b) /* a divisor of 0 too */
     vmm_raise (c, EX_DE);
   DIVIDE_ASM ("div", "b", low, high, b);
-  vmm_set16 (c, VMM_EAX, (uint16_t)low);
+  vmm_set16 (c, VMM_EAX, (uint16_t) low);
   vmm_take_flags (c, flags);
 }
 
@@ -134,8 +134,8 @@ div_16 (VmmVcpu *c, const VmmInsn *i)
   if (high >= b)
     vmm_raise (c, EX_DE);
   DIVIDE_ASM ("div", "w", low, high, b);
-  vmm_set16 (c, VMM_EAX, (uint16_t)low);
-  vmm_set16 (c, VMM_EDX, (uint16_t)high);
+  vmm_set16 (c, VMM_EAX, (uint16_t) low);
+  vmm_set16 (c, VMM_EDX, (uint16_t) high);
   vmm_take_flags (c, flags);
 }
 
@@ -160,11 +160,11 @@ idiv_8 (VmmVcpu *c, const VmmInsn *i)
   uint32_t low = c->gpr[VMM_EAX] & 0xffff, high = 0, of = vmm_give_of (c), flags = vmm_give_ax (c);
   if (b == 0)
     vmm_raise (c, EX_DE);
-  int32_t quotient = (int16_t)low / (int8_t)b;
-  if (quotient != (int8_t)quotient)
+  int32_t quotient = (int16_t) low / (int8_t) b;
+  if (quotient != (int8_t) quotient)
     vmm_raise (c, EX_DE);
   DIVIDE_ASM ("idiv", "b", low, high, b);
-  vmm_set16 (c, VMM_EAX, (uint16_t)low);
+  vmm_set16 (c, VMM_EAX, (uint16_t) low);
   vmm_take_flags (c, flags);
 }
 
@@ -176,12 +176,12 @@ idiv_16 (VmmVcpu *c, const VmmInsn *i)
   uint32_t of = vmm_give_of (c), flags = vmm_give_ax (c);
   if (b == 0)
     vmm_raise (c, EX_DE);
-  int64_t quotient = (int64_t)(int32_t)(high << 16 | low) / (int16_t)b;
-  if (quotient != (int16_t)quotient)
+  int64_t quotient = (int64_t) (int32_t) (high << 16 | low) / (int16_t) b;
+  if (quotient != (int16_t) quotient)
     vmm_raise (c, EX_DE);
   DIVIDE_ASM ("idiv", "w", low, high, b);
-  vmm_set16 (c, VMM_EAX, (uint16_t)low);
-  vmm_set16 (c, VMM_EDX, (uint16_t)high);
+  vmm_set16 (c, VMM_EAX, (uint16_t) low);
+  vmm_set16 (c, VMM_EDX, (uint16_t) high);
   vmm_take_flags (c, flags);
 }
 
@@ -191,12 +191,12 @@ idiv_32 (VmmVcpu *c, const VmmInsn *i)
   uint32_t b = vmm_load_rm32 (c, i);
   uint32_t low = c->gpr[VMM_EAX], high = c->gpr[VMM_EDX];
   uint32_t of = vmm_give_of (c), flags = vmm_give_ax (c);
-  int64_t dividend = (int64_t)((uint64_t)high << 32 | low);
+  int64_t dividend = (int64_t) ((uint64_t) high << 32 | low);
   /* The least dividend by -1 overflows C as well. */
   if (b == 0 || (b == 0xffffffffu && dividend == INT64_MIN))
     vmm_raise (c, EX_DE);
-  int64_t quotient = dividend / (int32_t)b;
-  if (quotient != (int32_t)quotient)
+  int64_t quotient = dividend / (int32_t) b;
+  if (quotient != (int32_t) quotient)
     vmm_raise (c, EX_DE);
   DIVIDE_ASM ("idiv", "l", low, high, b);
   c->gpr[VMM_EAX] = low;

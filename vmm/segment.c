@@ -70,7 +70,7 @@ vmm_segment_from (const VmmDescriptor *d, uint16_t selector)
 VmmSegment
 vmm_segment_null (uint16_t selector)
 {
-  return (VmmSegment) { .selector = selector, .low = 1 };
+  return (VmmSegment){ .selector = selector, .low = 1 };
 }
 
 VmmSegment
@@ -305,7 +305,7 @@ vmm_verify (VmmVcpu *c, uint16_t selector, bool write)
 VmmStack
 vmm_stack_current (const VmmVcpu *c)
 {
-  return (VmmStack) {
+  return (VmmStack){
     .ss = c->seg[VMM_SS],
     .sp = c->gpr[VMM_ESP],
     .mask = vmm_stack_mask (c),
@@ -316,7 +316,7 @@ vmm_stack_current (const VmmVcpu *c)
 VmmStack
 vmm_stack_on (const VmmSegment *ss, uint32_t sp, unsigned cpl, uint32_t fault)
 {
-  return (VmmStack) {
+  return (VmmStack){
     .ss = *ss,
     .sp = sp,
     .mask = ss->flags & SEG_DB ? 0xffffffffu : 0xffffu,

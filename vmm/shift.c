@@ -8,9 +8,9 @@
 
 /* OF after a rotate by more than one is undefined; it is what the last step of one bit would give,
    as Intel's processors do (the host may be of another make). */
-#define OF_LEFT(bits)  (((uint32_t)a >> (bits - 1)) ^ c->eflags)
-#define OF_RIGHT(bits) (((uint32_t)a >> (bits - 1)) ^ ((uint32_t)a >> (bits - 2)))
-#define OF_HOST(bits)  (c->eflags >> 11)
+#define OF_LEFT(bits) (((uint32_t) a >> (bits - 1)) ^ c->eflags)
+#define OF_RIGHT(bits) (((uint32_t) a >> (bits - 1)) ^ ((uint32_t) a >> (bits - 2)))
+#define OF_HOST(bits) (c->eflags >> 11)
 
 #define SHIFT_SIZE(op, bits, suffix, overflow)                                                     \
   VMM_INLINE VmmType##bits do_##op##bits (VmmVcpu *c, VmmType##bits a, uint8_t count)              \
@@ -31,18 +31,18 @@
 #define SHIFT_FORM(op, bits, form, count)                                                          \
   static void op##_##form##bits (VmmVcpu *c, const VmmInsn *i)                                     \
   {                                                                                                \
-    vmm_set##bits (c, i->rm, do_##op##bits (c, vmm_get##bits (c, i->rm), (uint8_t)(count)));       \
+    vmm_set##bits (c, i->rm, do_##op##bits (c, vmm_get##bits (c, i->rm), (uint8_t) (count)));      \
   }                                                                                                \
   VMM_GENERAL void op##_##form##bits##mem (VmmVcpu *c, const VmmInsn *i)                           \
   {                                                                                                \
     VmmRmw rmw;                                                                                    \
     VmmType##bits old = vmm_open_mem##bits (c, i, &rmw);                                           \
-    vmm_rmw_write (c, &rmw, do_##op##bits (c, old, (uint8_t)(count)), sizeof old);                 \
+    vmm_rmw_write (c, &rmw, do_##op##bits (c, old, (uint8_t) (count)), sizeof old);                \
   }                                                                                                \
   static void op##_##form##bits##flat (VmmVcpu *c, const VmmInsn *i)                               \
   {                                                                                                \
     VMM_FLAT (p, VmmMem##bits, write, op##_##form##bits##mem)                                      \
-    *p = do_##op##bits (c, *p, (uint8_t)(count));                                                  \
+    *p = do_##op##bits (c, *p, (uint8_t) (count));                                                 \
   }
 #define SHIFT(op, overflow)                                                                        \
   SHIFT_SIZE (op, 8, "b", overflow)                                                                \
@@ -88,15 +88,15 @@ const VmmForms vmm_shift_cl[8] = ALL (cl);
 #define DOUBLE_FORM(op, bits, form, count)                                                         \
   static void op##_##form##bits (VmmVcpu *c, const VmmInsn *i)                                     \
   {                                                                                                \
-    vmm_set##bits (                                                                                \
-        c, i->rm,                                                                                  \
-        do_##op##bits (c, vmm_get##bits (c, i->rm), vmm_get##bits (c, i->reg), (uint8_t)(count))); \
+    vmm_set##bits (c, i->rm,                                                                       \
+                   do_##op##bits (c, vmm_get##bits (c, i->rm), vmm_get##bits (c, i->reg),          \
+                                  (uint8_t) (count)));                                             \
   }                                                                                                \
   VMM_GENERAL void op##_##form##bits##mem (VmmVcpu *c, const VmmInsn *i)                           \
   {                                                                                                \
     VmmRmw rmw;                                                                                    \
     VmmType##bits old = vmm_open_mem##bits (c, i, &rmw);                                           \
-    old = do_##op##bits (c, old, vmm_get##bits (c, i->reg), (uint8_t)(count));                     \
+    old = do_##op##bits (c, old, vmm_get##bits (c, i->reg), (uint8_t) (count));                    \
     vmm_rmw_write (c, &rmw, old, sizeof old);                                                      \
   }
 #define DOUBLE(op)                                                                                 \

@@ -100,8 +100,9 @@ save (VmmVcpu *c)
   put (c, SLOT_TABLES + 4, c->gdt_limit);
   put (c, SLOT_TABLES + 8, c->idt_base);
   put (c, SLOT_TABLES + 12, c->idt_limit);
-  put (c, SLOT_FLAGS, c->cpl | (c->nmi_blocked ? FLAG_NMI_BLOCKED : 0)
-                        | (c->activity == VMM_HALTED ? FLAG_HALTED : 0));
+  put (c, SLOT_FLAGS,
+       c->cpl | (c->nmi_blocked ? FLAG_NMI_BLOCKED : 0)
+           | (c->activity == VMM_HALTED ? FLAG_HALTED : 0));
   for (unsigned i = 0; i < 4; i++)
     {
       put (c, SLOT_PDPTR + i * 8, (uint32_t) c->pdptr[i]);

@@ -100,7 +100,7 @@ restore_mxcsr (uint32_t used)
   if (VMM_UNLIKELY ((used & ~FSW_EXCEPTIONS) != MXCSR_RESET))
     {
       const uint32_t usual = MXCSR_RESET;
-      __asm__ volatile ("ldmxcsr %0" : : "m"(usual));
+      __asm__ volatile("ldmxcsr %0" : : "m"(usual));
     }
 }
 
@@ -290,17 +290,10 @@ logical (VmmVcpu *c, const VmmInsn *i)
   for (unsigned n = 0; n < 2; n++)
     switch (i->opcode)
       {
-      case 0x54:
-        d.q[n] &= s.q[n];
-        break;
-      case 0x55:
-        d.q[n] = ~d.q[n] & s.q[n];
-        break;
-      case 0x56:
-        d.q[n] |= s.q[n];
-        break;
-      default:
-        d.q[n] ^= s.q[n];
+      case 0x54: d.q[n] &= s.q[n]; break;
+      case 0x55: d.q[n] = ~d.q[n] & s.q[n]; break;
+      case 0x56: d.q[n] |= s.q[n]; break;
+      default: d.q[n] ^= s.q[n];
       }
   set (c, i->reg, &d);
 }
@@ -512,14 +505,10 @@ group_ae (uint8_t modrm)
     return modrm >= 0xf8 ? hint : NULL; /* SFENCE */
   switch (modrm >> 3 & 7)
     {
-    case 0:
-      return vmm_fpu_fxsave;
-    case 1:
-      return vmm_fpu_fxrstor;
-    case 2:
-      return ldmxcsr;
-    case 3:
-      return stmxcsr;
+    case 0: return vmm_fpu_fxsave;
+    case 1: return vmm_fpu_fxrstor;
+    case 2: return ldmxcsr;
+    case 3: return stmxcsr;
     }
   return NULL;
 }
@@ -529,40 +518,27 @@ packed_handler (uint8_t opcode, bool memory)
 {
   switch (opcode)
     {
-    case 0x10:
-      return movups_load;
-    case 0x11:
-      return movups_store;
+    case 0x10: return movups_load;
+    case 0x11: return movups_store;
     case 0x12:
-    case 0x16:
-      return move_half;
+    case 0x16: return move_half;
     case 0x13:
-    case 0x17:
-      return memory ? move_half_store : NULL;
+    case 0x17: return memory ? move_half_store : NULL;
     case 0x14:
-    case 0x15:
-      return unpack;
-    case 0x28:
-      return movaps_load;
-    case 0x29:
-      return movaps_store;
-    case 0x2a:
-      return cvtpi2ps;
-    case 0x2b:
-      return memory ? movaps_store : NULL;
+    case 0x15: return unpack;
+    case 0x28: return movaps_load;
+    case 0x29: return movaps_store;
+    case 0x2a: return cvtpi2ps;
+    case 0x2b: return memory ? movaps_store : NULL;
     case 0x2c:
-    case 0x2d:
-      return cvtps2pi;
+    case 0x2d: return cvtps2pi;
     case 0x2e:
-    case 0x2f:
-      return comiss;
-    case 0x50:
-      return memory ? NULL : movmskps;
+    case 0x2f: return comiss;
+    case 0x50: return memory ? NULL : movmskps;
     case 0x54:
     case 0x55:
     case 0x56:
-    case 0x57:
-      return logical;
+    case 0x57: return logical;
     case 0x51:
     case 0x52:
     case 0x53:
@@ -571,12 +547,9 @@ packed_handler (uint8_t opcode, bool memory)
     case 0x5c:
     case 0x5d:
     case 0x5e:
-    case 0x5f:
-      return arithmetic_packed;
-    case 0xc2:
-      return compare_packed;
-    case 0xc6:
-      return shufps;
+    case 0x5f: return arithmetic_packed;
+    case 0xc2: return compare_packed;
+    case 0xc6: return shufps;
     }
   return NULL;
 }
@@ -586,15 +559,11 @@ scalar_handler (uint8_t opcode)
 {
   switch (opcode)
     {
-    case 0x10:
-      return movss_load;
-    case 0x11:
-      return movss_store;
-    case 0x2a:
-      return cvtsi2ss;
+    case 0x10: return movss_load;
+    case 0x11: return movss_store;
+    case 0x2a: return cvtsi2ss;
     case 0x2c:
-    case 0x2d:
-      return cvtss2si;
+    case 0x2d: return cvtss2si;
     case 0x51:
     case 0x52:
     case 0x53:
@@ -603,10 +572,8 @@ scalar_handler (uint8_t opcode)
     case 0x5c:
     case 0x5d:
     case 0x5e:
-    case 0x5f:
-      return arithmetic_scalar;
-    case 0xc2:
-      return compare_scalar;
+    case 0x5f: return arithmetic_scalar;
+    case 0xc2: return compare_scalar;
     }
   return NULL;
 }

@@ -17,7 +17,7 @@
   static void name##32flat(VmmVcpu * c, const VmmInsn *i)                                          \
   {                                                                                                \
     uint32_t sp = c->gpr[VMM_ESP] - 4;                                                             \
-    VmmMem32 *p = (VmmMem32 *)vmm_flat_for_write (c, sp, 4);                                       \
+    VmmMem32 *p = (VmmMem32 *) vmm_flat_for_write (c, sp, 4);                                      \
     if (VMM_UNLIKELY (p == NULL))                                                                  \
       {                                                                                            \
         name##32(c, i);                                                                            \
@@ -37,7 +37,7 @@ push_rm32flat (VmmVcpu *c, const VmmInsn *i)
 {
   VMM_FLAT (from, VmmMem32, read, push_rm32)
   uint32_t sp = c->gpr[VMM_ESP] - 4, v = *from;
-  VmmMem32 *p = (VmmMem32 *)vmm_flat_for_write (c, sp, 4);
+  VmmMem32 *p = (VmmMem32 *) vmm_flat_for_write (c, sp, 4);
   if (VMM_UNLIKELY (p == NULL || !c->stack32))
     {
       push_rm32 (c, i);
@@ -66,7 +66,7 @@ pop_r16 (VmmVcpu *c, const VmmInsn *i)
 {
   uint32_t v = vmm_stack_at (c, 0, true);
   vmm_set_sp (c, c->gpr[VMM_ESP] + 2);
-  vmm_set16 (c, i->reg, (uint16_t)v);
+  vmm_set16 (c, i->reg, (uint16_t) v);
 }
 
 VMM_GENERAL void
@@ -81,7 +81,7 @@ static void
 pop_r32flat (VmmVcpu *c, const VmmInsn *i)
 {
   uint32_t sp = c->gpr[VMM_ESP];
-  VmmMem32 *p = (VmmMem32 *)vmm_flat_for_read (c, sp, 4);
+  VmmMem32 *p = (VmmMem32 *) vmm_flat_for_read (c, sp, 4);
   if (VMM_UNLIKELY (p == NULL))
     {
       pop_r32 (c, i);
@@ -113,7 +113,7 @@ vmm_op_pop_rm (VmmVcpu *c, const VmmInsn *i)
       if (i->base == VMM_ESP)
         ea += esp - c->gpr[VMM_ESP];
       if (o16)
-        vmm_write16 (c, i->segment, ea, (uint16_t)v);
+        vmm_write16 (c, i->segment, ea, (uint16_t) v);
       else
         vmm_write32 (c, i->segment, ea, v);
       c->gpr[VMM_ESP] = esp;
@@ -122,7 +122,7 @@ vmm_op_pop_rm (VmmVcpu *c, const VmmInsn *i)
     {
       c->gpr[VMM_ESP] = esp;
       if (o16)
-        vmm_set16 (c, i->rm, (uint16_t)v);
+        vmm_set16 (c, i->rm, (uint16_t) v);
       else
         c->gpr[i->rm] = v;
     }
@@ -134,7 +134,7 @@ vmm_op_pop_segment (VmmVcpu *c, const VmmInsn *i)
 {
   bool o16 = vmm_o16 (i);
   uint32_t v = vmm_stack_at (c, 0, o16), esp = popped (c, o16 ? 2 : 4);
-  vmm_load_segment (c, i->reg, (uint16_t)v);
+  vmm_load_segment (c, i->reg, (uint16_t) v);
   c->gpr[VMM_ESP] = esp;
   if (i->reg == VMM_SS)
     c->inhibit |= VMM_INHIBIT_SS;
@@ -155,7 +155,7 @@ vmm_op_pusha (VmmVcpu *c, const VmmInsn *i)
     }
   for (unsigned r = 0; r < 8; r++)
     if (o16)
-      vmm_write_linear16 (c, at[r], (uint16_t)c->gpr[r], c->user);
+      vmm_write_linear16 (c, at[r], (uint16_t) c->gpr[r], c->user);
     else
       vmm_write_linear32 (c, at[r], c->gpr[r], c->user);
   vmm_set_sp (c, sp - 8 * n);
@@ -173,7 +173,7 @@ vmm_op_popa (VmmVcpu *c, const VmmInsn *i)
     if (r == VMM_ESP)
       c->gpr[r] = esp;
     else if (o16)
-      vmm_set16 (c, r, (uint16_t)v[r]);
+      vmm_set16 (c, r, (uint16_t) v[r]);
     else
       c->gpr[r] = v[r];
 }
@@ -235,7 +235,7 @@ push_at (VmmVcpu *c, uint32_t *sp, uint32_t v, bool o16)
 {
   *sp = (*sp - (o16 ? 2 : 4)) & vmm_stack_mask (c);
   if (o16)
-    vmm_write16 (c, VMM_SS, *sp, (uint16_t)v);
+    vmm_write16 (c, VMM_SS, *sp, (uint16_t) v);
   else
     vmm_write32 (c, VMM_SS, *sp, v);
 }
@@ -261,7 +261,7 @@ vmm_op_enter (VmmVcpu *c, const VmmInsn *i)
   /* The processor touches the new top as if it wrote there. */
   vmm_probe_write (c, vmm_linear (c, VMM_SS, sp, n, VMM_CAN_WRITE), n, c->user);
   if (o16)
-    vmm_set16 (c, VMM_EBP, (uint16_t)frame);
+    vmm_set16 (c, VMM_EBP, (uint16_t) frame);
   else
     c->gpr[VMM_EBP] = frame;
   vmm_set_sp (c, sp);
@@ -275,7 +275,7 @@ vmm_op_leave (VmmVcpu *c, const VmmInsn *i)
   uint32_t v = o16 ? vmm_read16 (c, VMM_SS, bp) : vmm_read32 (c, VMM_SS, bp);
   vmm_set_sp (c, bp + (o16 ? 2 : 4));
   if (o16)
-    vmm_set16 (c, VMM_EBP, (uint16_t)v);
+    vmm_set16 (c, VMM_EBP, (uint16_t) v);
   else
     c->gpr[VMM_EBP] = v;
 }
@@ -284,7 +284,7 @@ static void
 leave32flat (VmmVcpu *c, const VmmInsn *i)
 {
   uint32_t bp = c->gpr[VMM_EBP];
-  VmmMem32 *p = (VmmMem32 *)vmm_flat_for_read (c, bp, 4);
+  VmmMem32 *p = (VmmMem32 *) vmm_flat_for_read (c, bp, 4);
   if (VMM_UNLIKELY (p == NULL))
     {
       vmm_op_leave (c, i);

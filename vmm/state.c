@@ -15,7 +15,7 @@
 static VmmSegmentState
 segment_state (const VmmSegment *s)
 {
-  return (VmmSegmentState) {
+  return (VmmSegmentState){
     .selector = s->selector,
     .flags = s->flags,
     .base = s->base,
@@ -185,7 +185,7 @@ check_msrs (const VmmVcpuState *s)
 static void
 set_segment (VmmSegment *to, const VmmSegmentState *s)
 {
-  *to = (VmmSegment) {
+  *to = (VmmSegment){
     .base = s->base,
     .limit = s->limit,
     .selector = s->selector,

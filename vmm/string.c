@@ -17,8 +17,7 @@
    one: then that may be open again. */
 #define ITEMS_SLOWLY 64
 
-typedef struct
-{
+typedef struct {
   uint32_t mask; /* of the address registers and the count */
   uint32_t left; /* value of the count register */
 } Rep;
@@ -26,7 +25,7 @@ typedef struct
 static inline int32_t
 item_step (const VmmVcpu *c, unsigned size)
 {
-  return c->eflags & FL_DF ? -(int32_t)size : (int32_t)size;
+  return c->eflags & FL_DF ? -(int32_t) size : (int32_t) size;
 }
 
 static inline void
@@ -45,9 +44,9 @@ items_at (const VmmVcpu *c, VmmSegId s, uint32_t offset, unsigned size, uint32_t
   uint32_t high = seg->high < mask ? seg->high : mask;
   if (!(seg->can & can) || offset < seg->low || offset > high)
     return 0;
-  uint64_t in_segment = (uint64_t)high - offset + 1;
+  uint64_t in_segment = (uint64_t) high - offset + 1;
   uint32_t in_page = 4096 - ((seg->base + offset) & 0xfff);
-  return (uint32_t)(in_segment < in_page ? in_segment : in_page) / size;
+  return (uint32_t) (in_segment < in_page ? in_segment : in_page) / size;
 }
 
 static inline bool
@@ -74,7 +73,7 @@ least (uint32_t a, uint32_t b)
 #define ITEM(bits, size)                                                                           \
   VMM_INLINE void movs_item##bits (VmmVcpu *c, const VmmInsn *i, uint32_t mask)                    \
   {                                                                                                \
-    uint32_t step = (uint32_t)item_step (c, size);                                                 \
+    uint32_t step = (uint32_t) item_step (c, size);                                                \
     VmmType##bits v = vmm_read##bits (c, i->segment, c->gpr[VMM_ESI] & mask);                      \
     vmm_write##bits (c, VMM_ES, c->gpr[VMM_EDI] & mask, v);                                        \
     advance (c, VMM_ESI, step, mask);                                                              \
@@ -83,16 +82,16 @@ least (uint32_t a, uint32_t b)
   VMM_INLINE void stos_item##bits (VmmVcpu *c, const VmmInsn *i, uint32_t mask)                    \
   {                                                                                                \
     vmm_write##bits (c, VMM_ES, c->gpr[VMM_EDI] & mask, vmm_get##bits (c, 0));                     \
-    advance (c, VMM_EDI, (uint32_t)item_step (c, size), mask);                                     \
+    advance (c, VMM_EDI, (uint32_t) item_step (c, size), mask);                                    \
   }                                                                                                \
   VMM_INLINE void lods_item##bits (VmmVcpu *c, const VmmInsn *i, uint32_t mask)                    \
   {                                                                                                \
     vmm_set##bits (c, 0, vmm_read##bits (c, i->segment, c->gpr[VMM_ESI] & mask));                  \
-    advance (c, VMM_ESI, (uint32_t)item_step (c, size), mask);                                     \
+    advance (c, VMM_ESI, (uint32_t) item_step (c, size), mask);                                    \
   }                                                                                                \
   VMM_INLINE void cmps_item##bits (VmmVcpu *c, const VmmInsn *i, uint32_t mask)                    \
   {                                                                                                \
-    uint32_t step = (uint32_t)item_step (c, size);                                                 \
+    uint32_t step = (uint32_t) item_step (c, size);                                                \
     VmmType##bits b = vmm_read##bits (c, VMM_ES, c->gpr[VMM_EDI] & mask);                          \
     VmmType##bits a = vmm_read##bits (c, i->segment, c->gpr[VMM_ESI] & mask);                      \
     do_cmp##bits (c, a, b);                                                                        \
@@ -103,7 +102,7 @@ least (uint32_t a, uint32_t b)
   {                                                                                                \
     VmmType##bits b = vmm_read##bits (c, VMM_ES, c->gpr[VMM_EDI] & mask);                          \
     do_cmp##bits (c, vmm_get##bits (c, 0), b);                                                     \
-    advance (c, VMM_EDI, (uint32_t)item_step (c, size), mask);                                     \
+    advance (c, VMM_EDI, (uint32_t) item_step (c, size), mask);                                    \
   }
 VMM_HOST_BINARY (cmp, 8, "b", "")
 VMM_HOST_BINARY (cmp, 16, "w", "")
@@ -219,7 +218,7 @@ scas_step (VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
   const uint8_t *a = n ? vmm_host_for_read (c, c->seg[VMM_ES].base + di, c->user) : NULL;
   if (!a)
     return 0;
-  n = matching (a, (const uint8_t *)&c->gpr[VMM_EAX], 0, n, size, !(i->flags & VMM_INSN_REPNE));
+  n = matching (a, (const uint8_t *) &c->gpr[VMM_EAX], 0, n, size, !(i->flags & VMM_INSN_REPNE));
   advance (c, VMM_EDI, n * size, rep->mask);
   return n;
 }
@@ -288,7 +287,7 @@ INSTRUCTIONS (scas, true, ENDS_BY_ZF)
 static uint32_t
 item_in (VmmVcpu *c, unsigned size)
 {
-  return vmm_io_in (c, (uint16_t)c->gpr[VMM_EDX], size);
+  return vmm_io_in (c, (uint16_t) c->gpr[VMM_EDX], size);
 }
 
 /* The destination is checked before the port is read: a fault must not lose data. */
@@ -299,12 +298,12 @@ ins_item (VmmVcpu *c, const VmmInsn *i, unsigned size, uint32_t mask)
   vmm_probe_write (c, linear, size, c->user);
   uint32_t v = item_in (c, size);
   if (size == 1)
-    vmm_write_linear8 (c, linear, (uint8_t)v, c->user);
+    vmm_write_linear8 (c, linear, (uint8_t) v, c->user);
   else if (size == 2)
-    vmm_write_linear16 (c, linear, (uint16_t)v, c->user);
+    vmm_write_linear16 (c, linear, (uint16_t) v, c->user);
   else
     vmm_write_linear32 (c, linear, v, c->user);
-  advance (c, VMM_EDI, (uint32_t)item_step (c, size), mask);
+  advance (c, VMM_EDI, (uint32_t) item_step (c, size), mask);
 }
 
 static void
@@ -317,8 +316,8 @@ outs_item (VmmVcpu *c, const VmmInsn *i, unsigned size, uint32_t mask)
     v = vmm_read16 (c, i->segment, offset);
   else
     v = vmm_read32 (c, i->segment, offset);
-  vmm_io_out (c, (uint16_t)c->gpr[VMM_EDX], v, size);
-  advance (c, VMM_ESI, (uint32_t)item_step (c, size), mask);
+  vmm_io_out (c, (uint16_t) c->gpr[VMM_EDX], v, size);
+  advance (c, VMM_ESI, (uint32_t) item_step (c, size), mask);
 }
 
 /* Many items in one exit.  The answer is taken from the vCPU's buffer: the embedder may have
@@ -330,7 +329,7 @@ ins_step (VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
   uint32_t n = least (rep->left, items_at (c, VMM_ES, di, size, rep->mask, VMM_CAN_WRITE));
   if (n < 2 || !vmm_host_for_write (c, linear, c->user))
     return 0;
-  c->exit.address = (uint16_t)c->gpr[VMM_EDX];
+  c->exit.address = (uint16_t) c->gpr[VMM_EDX];
   c->exit.size = size;
   c->exit.count = n;
   vmm_leave (c, VMM_EXIT_IO_INS);
@@ -356,7 +355,7 @@ outs_step (VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
   if (!from)
     return 0;
   memcpy (c->items, from, n * size);
-  c->exit.address = (uint16_t)c->gpr[VMM_EDX];
+  c->exit.address = (uint16_t) c->gpr[VMM_EDX];
   c->exit.size = size;
   c->exit.count = n;
   vmm_leave (c, VMM_EXIT_IO_OUTS);
@@ -368,7 +367,7 @@ outs_step (VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
 static void
 io_string (VmmVcpu *c, const VmmInsn *i, unsigned size, bool input)
 {
-  vmm_check_io (c, (uint16_t)c->gpr[VMM_EDX], size);
+  vmm_check_io (c, (uint16_t) c->gpr[VMM_EDX], size);
   (input ? ins_item : outs_item) (c, i, size, vmm_address_mask (i));
 }
 
@@ -379,7 +378,7 @@ rep_io_string (VmmVcpu *c, const VmmInsn *i, unsigned size, bool input)
   uint32_t done = 0;
   if (rep.left == 0)
     return;
-  vmm_check_io (c, (uint16_t)c->gpr[VMM_EDX], size);
+  vmm_check_io (c, (uint16_t) c->gpr[VMM_EDX], size);
   if (may_go_fast (c))
     done = (input ? ins_step : outs_step) (c, i, &rep, size);
   if (done == 0)

@@ -78,9 +78,9 @@ in (VmmVcpu *c, uint16_t port, unsigned size)
   vmm_check_io (c, port, size);
   uint32_t v = vmm_io_in (c, port, size);
   if (size == 1)
-    vmm_set8 (c, 0, (uint8_t)v);
+    vmm_set8 (c, 0, (uint8_t) v);
   else if (size == 2)
-    vmm_set16 (c, VMM_EAX, (uint16_t)v);
+    vmm_set16 (c, VMM_EAX, (uint16_t) v);
   else
     c->gpr[VMM_EAX] = v;
 }
@@ -102,49 +102,49 @@ io_size (const VmmInsn *i)
 void
 vmm_op_in8_i (VmmVcpu *c, const VmmInsn *i)
 {
-  in (c, (uint16_t)i->imm, 1);
+  in (c, (uint16_t) i->imm, 1);
 }
 
 void
 vmm_op_in_i (VmmVcpu *c, const VmmInsn *i)
 {
-  in (c, (uint16_t)i->imm, io_size (i));
+  in (c, (uint16_t) i->imm, io_size (i));
 }
 
 void
 vmm_op_in8_dx (VmmVcpu *c, const VmmInsn *i)
 {
-  in (c, (uint16_t)c->gpr[VMM_EDX], 1);
+  in (c, (uint16_t) c->gpr[VMM_EDX], 1);
 }
 
 void
 vmm_op_in_dx (VmmVcpu *c, const VmmInsn *i)
 {
-  in (c, (uint16_t)c->gpr[VMM_EDX], io_size (i));
+  in (c, (uint16_t) c->gpr[VMM_EDX], io_size (i));
 }
 
 void
 vmm_op_out8_i (VmmVcpu *c, const VmmInsn *i)
 {
-  out (c, (uint16_t)i->imm, 1);
+  out (c, (uint16_t) i->imm, 1);
 }
 
 void
 vmm_op_out_i (VmmVcpu *c, const VmmInsn *i)
 {
-  out (c, (uint16_t)i->imm, io_size (i));
+  out (c, (uint16_t) i->imm, io_size (i));
 }
 
 void
 vmm_op_out8_dx (VmmVcpu *c, const VmmInsn *i)
 {
-  out (c, (uint16_t)c->gpr[VMM_EDX], 1);
+  out (c, (uint16_t) c->gpr[VMM_EDX], 1);
 }
 
 void
 vmm_op_out_dx (VmmVcpu *c, const VmmInsn *i)
 {
-  out (c, (uint16_t)c->gpr[VMM_EDX], io_size (i));
+  out (c, (uint16_t) c->gpr[VMM_EDX], io_size (i));
 }
 
 /* ---- Selectors ---- */
@@ -185,7 +185,7 @@ vmm_op_arpl (VmmVcpu *c, const VmmInsn *i)
   bool adjust = (v & 3) < rpl;
   if (adjust)
     {
-      v = (uint16_t)((v & ~3) | rpl);
+      v = (uint16_t) ((v & ~3) | rpl);
       if (i->flags & VMM_INSN_MEM)
         vmm_store_mem16 (c, i, v);
       else
@@ -252,7 +252,7 @@ load_attribute (VmmVcpu *c, const VmmInsn *i, bool (*get) (VmmVcpu *, uint16_t, 
   bool ok = get (c, vmm_load_rm16 (c, i), &v);
   vmm_set_flags (c, FL_ZF, ok ? FL_ZF : 0);
   if (ok && vmm_o16 (i))
-    vmm_set16 (c, i->reg, (uint16_t)v);
+    vmm_set16 (c, i->reg, (uint16_t) v);
   else if (ok)
     c->gpr[i->reg] = v;
 }
@@ -279,7 +279,7 @@ store_table (VmmVcpu *c, const VmmInsn *i, uint32_t base, uint32_t limit)
   uint32_t first = vmm_linear (c, i->segment, ea, 2, VMM_CAN_WRITE);
   uint32_t second = vmm_linear (c, i->segment, next, 4, VMM_CAN_WRITE);
   vmm_probe_write (c, second, 4, c->user);
-  vmm_write_linear16 (c, first, (uint16_t)limit, c->user);
+  vmm_write_linear16 (c, first, (uint16_t) limit, c->user);
   vmm_write_linear32 (c, second, base, c->user);
 }
 
@@ -324,9 +324,9 @@ void
 vmm_op_smsw (VmmVcpu *c, const VmmInsn *i)
 {
   if (i->flags & VMM_INSN_MEM)
-    vmm_store_mem16 (c, i, (uint16_t)c->cr0);
+    vmm_store_mem16 (c, i, (uint16_t) c->cr0);
   else if (vmm_o16 (i))
-    vmm_set16 (c, i->rm, (uint16_t)c->cr0);
+    vmm_set16 (c, i->rm, (uint16_t) c->cr0);
   else
     c->gpr[i->rm] = c->cr0;
 }
@@ -369,20 +369,11 @@ vmm_op_mov_r_cr (VmmVcpu *c, const VmmInsn *i)
   need_cpl0 (c);
   switch (i->reg)
     {
-    case 0:
-      v = c->cr0;
-      break;
-    case 2:
-      v = c->cr2;
-      break;
-    case 3:
-      v = c->cr3;
-      break;
-    case 4:
-      v = c->cr4;
-      break;
-    default:
-      vmm_ud (c);
+    case 0: v = c->cr0; break;
+    case 2: v = c->cr2; break;
+    case 3: v = c->cr3; break;
+    case 4: v = c->cr4; break;
+    default: vmm_ud (c);
     }
   c->gpr[i->rm] = v;
 }
@@ -394,20 +385,11 @@ vmm_op_mov_cr_r (VmmVcpu *c, const VmmInsn *i)
   need_cpl0 (c);
   switch (i->reg)
     {
-    case 0:
-      vmm_set_cr0 (c, v);
-      break;
-    case 2:
-      c->cr2 = v;
-      break;
-    case 3:
-      vmm_set_cr3 (c, v);
-      break;
-    case 4:
-      vmm_set_cr4 (c, v);
-      break;
-    default:
-      vmm_ud (c);
+    case 0: vmm_set_cr0 (c, v); break;
+    case 2: c->cr2 = v; break;
+    case 3: vmm_set_cr3 (c, v); break;
+    case 4: vmm_set_cr4 (c, v); break;
+    default: vmm_ud (c);
     }
 }
 
@@ -430,15 +412,15 @@ vmm_op_mov_dr_r (VmmVcpu *c, const VmmInsn *i)
 static void
 put_edx_eax (VmmVcpu *c, uint64_t v)
 {
-  c->gpr[VMM_EAX] = (uint32_t)v;
-  c->gpr[VMM_EDX] = (uint32_t)(v >> 32);
+  c->gpr[VMM_EAX] = (uint32_t) v;
+  c->gpr[VMM_EDX] = (uint32_t) (v >> 32);
 }
 
 void
 vmm_op_wrmsr (VmmVcpu *c, const VmmInsn *i)
 {
   need_cpl0 (c);
-  vmm_write_msr (c, c->gpr[VMM_ECX], (uint64_t)c->gpr[VMM_EDX] << 32 | c->gpr[VMM_EAX]);
+  vmm_write_msr (c, c->gpr[VMM_ECX], (uint64_t) c->gpr[VMM_EDX] << 32 | c->gpr[VMM_EAX]);
 }
 
 void

@@ -15,15 +15,15 @@ reset_segments (VmmVcpu *c)
 {
   for (int i = 0; i < VMM_SEGMENTS; i++)
     {
-      c->seg[i] = (VmmSegment) { .limit = 0xffff, .flags = SEG_P | SEG_S | SEG_RW | SEG_A };
+      c->seg[i] = (VmmSegment){ .limit = 0xffff, .flags = SEG_P | SEG_S | SEG_RW | SEG_A };
       vmm_segment_update (&c->seg[i]);
     }
   c->seg[VMM_CS].selector = 0xf000;
   c->seg[VMM_CS].base = 0xffff0000u;
   c->seg[VMM_CS].flags |= SEG_CODE;
   vmm_segment_update (&c->seg[VMM_CS]);
-  c->ldtr = (VmmSegment) { .limit = 0xffff, .flags = SEG_P | 0x2 };
-  c->tr = (VmmSegment) { .limit = 0xffff, .flags = SEG_P | 0xb };
+  c->ldtr = (VmmSegment){ .limit = 0xffff, .flags = SEG_P | 0x2 };
+  c->tr = (VmmSegment){ .limit = 0xffff, .flags = SEG_P | 0xb };
 }
 
 /* What RESET and INIT have in common. */
@@ -201,14 +201,10 @@ vmm_vcpu_runnable (VmmVcpu *c)
   uint32_t attention = atomic_load (&c->attention);
   switch (c->activity)
     {
-    case VMM_ACTIVE:
-      return true;
-    case VMM_WAIT_SIPI:
-      return attention & ATT_SIPI;
-    case VMM_SHUT_DOWN:
-      return (attention & ATT_INIT) || ((attention & ATT_NMI) && !c->nmi_blocked);
-    default:
-      break;
+    case VMM_ACTIVE: return true;
+    case VMM_WAIT_SIPI: return attention & ATT_SIPI;
+    case VMM_SHUT_DOWN: return (attention & ATT_INIT) || ((attention & ATT_NMI) && !c->nmi_blocked);
+    default: break;
     }
   if ((attention & ATT_SMI) && !c->smm)
     return true;
@@ -315,6 +311,6 @@ vmm_vcpu_stats (const VmmVcpu *c, VmmStat *stats, size_t max)
       stats[n] = fixed[i];
   for (size_t i = 0; i < VMM_EXIT_REASONS; i++, n++)
     if (n < max)
-      stats[n] = (VmmStat) { exits[i], c->stat.exits[i] };
+      stats[n] = (VmmStat){ exits[i], c->stat.exits[i] };
   return n;
 }

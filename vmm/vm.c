@@ -27,8 +27,8 @@
 static void *
 reserve (size_t size)
 {
-  void *p = mmap (NULL, size, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void *p = mmap (NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                  -1, 0);
   return p == MAP_FAILED ? NULL : p;
 }
 
@@ -175,15 +175,11 @@ map_word (VmmVm *vm, VmmMapKind kind, uint64_t ram_offset, const void *host, uin
 {
   switch (kind)
     {
-    case VMM_MAP_RAM:
-      return (uintptr_t) vmm_vm_ram_page (vm, ram_offset + distance);
-    case VMM_MAP_HOST:
-      return (uintptr_t) host + distance;
-    case VMM_MAP_IGNORE:
-      return VMM_PHYS_IGNORE;
+    case VMM_MAP_RAM: return (uintptr_t) vmm_vm_ram_page (vm, ram_offset + distance);
+    case VMM_MAP_HOST: return (uintptr_t) host + distance;
+    case VMM_MAP_IGNORE: return VMM_PHYS_IGNORE;
     case VMM_MAP_MMIO:
-    default:
-      return VMM_PHYS_MMIO;
+    default: return VMM_PHYS_MMIO;
     }
 }
 

@@ -22,8 +22,16 @@
 
 #include <string.h>
 
-enum { REG_STATUS_COMMAND = 8, REG_REQUEST, REG_MASK, REG_MODE, REG_CLEAR_FF, REG_MASTER_CLEAR,
-       REG_CLEAR_MASKS, REG_ALL_MASKS };
+enum {
+  REG_STATUS_COMMAND = 8,
+  REG_REQUEST,
+  REG_MASK,
+  REG_MODE,
+  REG_CLEAR_FF,
+  REG_MASTER_CLEAR,
+  REG_CLEAR_MASKS,
+  REG_ALL_MASKS
+};
 
 enum {
   COMMAND_DISABLE = 0x04,
@@ -114,13 +122,15 @@ units_at_once (const Channel *ch, uint32_t limit)
 static void
 reverse (uint8_t *data, uint32_t size, unsigned width)
 {
-  for (uint32_t i = 0, j = size - width; i < j; i += width, j -= width) {
-    for (unsigned k = 0; k < width; k++) {
-      uint8_t byte = data[i + k];
-      data[i + k] = data[j + k];
-      data[j + k] = byte;
+  for (uint32_t i = 0, j = size - width; i < j; i += width, j -= width)
+    {
+      for (unsigned k = 0; k < width; k++)
+        {
+          uint8_t byte = data[i + k];
+          data[i + k] = data[j + k];
+          data[j + k] = byte;
+        }
     }
-  }
 }
 
 static void
@@ -129,12 +139,15 @@ terminal_count (Chip *c, unsigned n)
   Channel *ch = &c->channel[n];
   c->status |= 1 << n;
   c->request &= ~(1 << n);
-  if (ch->mode & MODE_AUTO) {
-    ch->address = ch->base_address;
-    ch->count = ch->base_count;
-  } else {
-    c->mask |= 1 << n;
-  }
+  if (ch->mode & MODE_AUTO)
+    {
+      ch->address = ch->base_address;
+      ch->count = ch->base_count;
+    }
+  else
+    {
+      c->mask |= 1 << n;
+    }
 }
 
 /* Moves one chunk; returns how many bytes, and in *more whether the requester took all of it. */
@@ -152,21 +165,23 @@ transfer (Dma *d, unsigned n, bool *more)
   unsigned kind = ch->mode & MODE_TRANSFER;
   uint32_t address = physical (d, n);
 
-  if (kind == MODE_READ) {
-    tn_device_mem_read (d->device, down ? address - (size - width) : address, data, size);
-    if (down)
-      reverse (data, size, width);
-  }
+  if (kind == MODE_READ)
+    {
+      tn_device_mem_read (d->device, down ? address - (size - width) : address, data, size);
+      if (down)
+        reverse (data, size, width);
+    }
   size_t done = tn_device_dma_service (d->device, n, data, size, kind != MODE_READ, tc);
   done = MIN (done, size) / width * width;
   *more = done == size;
   if (done == 0)
     return 0;
-  if (kind == MODE_WRITE) {
-    if (down)
-      reverse (data, done, width);
-    tn_device_mem_write (d->device, down ? address - (done - width) : address, data, done);
-  }
+  if (kind == MODE_WRITE)
+    {
+      if (down)
+        reverse (data, done, width);
+      tn_device_mem_write (d->device, down ? address - (done - width) : address, data, done);
+    }
   ch->address += down ? -(done / width) : done / width;
   ch->count -= done / width;
   if (tc && *more)
@@ -180,11 +195,12 @@ serve_channel (Dma *d, unsigned n)
 {
   uint32_t moved = 0;
   bool more = true;
-  while (more && requested (d, n) && may_run (d, n)) {
-    if (moved >= BURST)
-      return true;
-    moved += transfer (d, n, &more);
-  }
+  while (more && requested (d, n) && may_run (d, n))
+    {
+      if (moved >= BURST)
+        return true;
+      moved += transfer (d, n, &more);
+    }
   return false;
 }
 
@@ -199,20 +215,22 @@ resume_later (Dma *d, bool cut)
 static void
 service (Dma *d)
 {
-  if (d->running) {
-    d->again = true;
-    return;
-  }
+  if (d->running)
+    {
+      d->again = true;
+      return;
+    }
   d->running = true;
   bool cut = false;
-  for (unsigned round = 0; round < 4; round++) {
-    d->again = false;
-    for (unsigned n = 0; n < 8; n++)
-      if (n != 4 && requested (d, n))
-        cut |= serve_channel (d, n);
-    if (!d->again || cut)
-      break;
-  }
+  for (unsigned round = 0; round < 4; round++)
+    {
+      d->again = false;
+      for (unsigned n = 0; n < 8; n++)
+        if (n != 4 && requested (d, n))
+          cut |= serve_channel (d, n);
+      if (!d->again || cut)
+        break;
+    }
   d->running = false;
   if (cut || d->again || d->resume_at != TN_TIME_NEVER)
     resume_later (d, cut || d->again);
@@ -265,17 +283,16 @@ static uint8_t
 chip_read (Dma *d, unsigned which, unsigned reg)
 {
   Chip *c = &d->chip[which];
-  switch (reg) {
-  case REG_STATUS_COMMAND:
-    return status (d, which);
-  case REG_MASTER_CLEAR: /* temporary register: only memory-to-memory transfers fill it */
-    return 0;
-  case REG_ALL_MASKS:
-    return 0xf0 | c->mask;
-  default:
-    if (reg >= REG_STATUS_COMMAND)
-      return 0xff;
-  }
+  switch (reg)
+    {
+    case REG_STATUS_COMMAND: return status (d, which);
+    case REG_MASTER_CLEAR: /* temporary register: only memory-to-memory transfers fill it */
+      return 0;
+    case REG_ALL_MASKS: return 0xf0 | c->mask;
+    default:
+      if (reg >= REG_STATUS_COMMAND)
+        return 0xff;
+    }
   const Channel *ch = &c->channel[reg >> 1];
   uint16_t value = reg & 1 ? ch->count : ch->address;
   c->high = !c->high;
@@ -302,35 +319,18 @@ static void
 chip_write (Dma *d, unsigned which, unsigned reg, uint8_t value)
 {
   Chip *c = &d->chip[which];
-  switch (reg) {
-  case REG_STATUS_COMMAND:
-    c->command = value;
-    break;
-  case REG_REQUEST:
-    set_bit (&c->request, value);
-    break;
-  case REG_MASK:
-    set_bit (&c->mask, value);
-    break;
-  case REG_MODE:
-    c->channel[value & CHANNEL].mode = value & MODE_KEPT;
-    break;
-  case REG_CLEAR_FF:
-    c->high = false;
-    return;
-  case REG_MASTER_CLEAR:
-    master_clear (c);
-    return;
-  case REG_CLEAR_MASKS:
-    c->mask = 0;
-    break;
-  case REG_ALL_MASKS:
-    c->mask = value & 0x0f;
-    break;
-  default:
-    channel_write (c, reg, value);
-    return;
-  }
+  switch (reg)
+    {
+    case REG_STATUS_COMMAND: c->command = value; break;
+    case REG_REQUEST: set_bit (&c->request, value); break;
+    case REG_MASK: set_bit (&c->mask, value); break;
+    case REG_MODE: c->channel[value & CHANNEL].mode = value & MODE_KEPT; break;
+    case REG_CLEAR_FF: c->high = false; return;
+    case REG_MASTER_CLEAR: master_clear (c); return;
+    case REG_CLEAR_MASKS: c->mask = 0; break;
+    case REG_ALL_MASKS: c->mask = value & 0x0f; break;
+    default: channel_write (c, reg, value); return;
+    }
   service (d);
 }
 
@@ -398,10 +398,11 @@ dma_reset (void *self)
 {
   Dma *d = self;
   memset (d->page, 0, sizeof d->page);
-  for (unsigned i = 0; i < 2; i++) {
-    d->chip[i] = (Chip){ 0 };
-    master_clear (&d->chip[i]);
-  }
+  for (unsigned i = 0; i < 2; i++)
+    {
+      d->chip[i] = (Chip){ 0 };
+      master_clear (&d->chip[i]);
+    }
   resume_later (d, false);
 }
 
@@ -409,14 +410,16 @@ static bool
 dma_restored (void *self, GError **error)
 {
   Dma *d = self;
-  for (unsigned i = 0; i < 2; i++) {
-    const Chip *c = &d->chip[i];
-    bool ok = !((c->status | c->request | c->mask) & 0xf0);
-    for (unsigned n = 0; n < 4; n++)
-      ok = ok && !(c->channel[n].mode & ~MODE_KEPT);
-    if (!ok)
-      return tn_device_fail (d->device, error, TN_ERROR_STATE, "controller %u is out of range", i);
-  }
+  for (unsigned i = 0; i < 2; i++)
+    {
+      const Chip *c = &d->chip[i];
+      bool ok = !((c->status | c->request | c->mask) & 0xf0);
+      for (unsigned n = 0; n < 4; n++)
+        ok = ok && !(c->channel[n].mode & ~MODE_KEPT);
+      if (!ok)
+        return tn_device_fail (d->device, error, TN_ERROR_STATE, "controller %u is out of range",
+                               i);
+    }
   if (d->resume_at != TN_TIME_NEVER && d->resume_at > tn_device_now (d->device) + TN_NS_PER_S)
     return tn_device_fail (d->device, error, TN_ERROR_STATE, "resume_at lies too far ahead");
   tn_timer_set (d->timer, d->resume_at);

@@ -63,11 +63,12 @@ send (IoApic *s, unsigned pin)
 {
   uint64_t entry = s->redirection[pin];
   unsigned mode = delivery_mode (entry);
-  if (mode == MODE_RESERVED_3 || mode == MODE_RESERVED_6) {
-    tn_device_log (s->device, TN_LOG_GUEST_ERROR, "pin %u has the reserved delivery mode %u", pin,
-                   mode);
-    return;
-  }
+  if (mode == MODE_RESERVED_3 || mode == MODE_RESERVED_6)
+    {
+      tn_device_log (s->device, TN_LOG_GUEST_ERROR, "pin %u has the reserved delivery mode %u", pin,
+                     mode);
+      return;
+    }
   TnApicMessage message = {
     .vector = entry & RED_VECTOR,
     .delivery_mode = mode,
@@ -75,11 +76,12 @@ send (IoApic *s, unsigned pin)
     .level = level_triggered (entry),
     .destination = entry >> RED_DESTINATION_SHIFT,
   };
-  if (!message.logical) { /* four bits, all ones for everybody */
-    message.destination &= 0x0f;
-    if (message.destination == 0x0f)
-      message.destination = 0xff;
-  }
+  if (!message.logical)
+    { /* four bits, all ones for everybody */
+      message.destination &= 0x0f;
+      if (message.destination == 0x0f)
+        message.destination = 0xff;
+    }
   if (message.level)
     s->redirection[pin] |= RED_REMOTE_IRR;
   tn_device_send_apic (s->device, &message);
@@ -110,13 +112,14 @@ static void
 eoi (void *self, uint8_t vector)
 {
   IoApic *s = self;
-  for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
-    uint64_t *entry = &s->redirection[pin];
-    if (!(*entry & RED_REMOTE_IRR) || (*entry & RED_VECTOR) != vector)
-      continue;
-    *entry &= ~RED_REMOTE_IRR;
-    check_level (s, pin);
-  }
+  for (unsigned pin = 0; pin < IOAPIC_PINS; pin++)
+    {
+      uint64_t *entry = &s->redirection[pin];
+      if (!(*entry & RED_REMOTE_IRR) || (*entry & RED_VECTOR) != vector)
+        continue;
+      *entry &= ~RED_REMOTE_IRR;
+      check_level (s, pin);
+    }
 }
 
 /* ---- Registers ---- */
@@ -124,18 +127,17 @@ eoi (void *self, uint8_t vector)
 static uint32_t
 window_read (const IoApic *s)
 {
-  switch (s->index) {
-  case IOAPICID:
-  case IOAPICARB:
-    return s->id;
-  case IOAPICVER:
-    return VERSION;
-  default:
-    if (s->index < IOREDTBL || s->index >= IOREDTBL + 2 * IOAPIC_PINS)
-      return 0;
-    unsigned n = s->index - IOREDTBL;
-    return s->redirection[n >> 1] >> (n & 1 ? 32 : 0);
-  }
+  switch (s->index)
+    {
+    case IOAPICID:
+    case IOAPICARB: return s->id;
+    case IOAPICVER: return VERSION;
+    default:
+      if (s->index < IOREDTBL || s->index >= IOREDTBL + 2 * IOAPIC_PINS)
+        return 0;
+      unsigned n = s->index - IOREDTBL;
+      return s->redirection[n >> 1] >> (n & 1 ? 32 : 0);
+    }
 }
 
 static void
@@ -156,14 +158,12 @@ static uint32_t
 ioapic_read (void *self, uint32_t offset, unsigned size)
 {
   IoApic *s = self;
-  switch (offset & 0xfc) {
-  case IOREGSEL:
-    return s->index;
-  case IOWIN:
-    return window_read (s);
-  default:
-    return 0;
-  }
+  switch (offset & 0xfc)
+    {
+    case IOREGSEL: return s->index;
+    case IOWIN: return window_read (s);
+    default: return 0;
+    }
 }
 
 static void
@@ -221,11 +221,12 @@ ioapic_restored (void *self, GError **error)
 {
   IoApic *s = self;
   bool ok = !(s->id & ~ID_MASK) && s->index <= 0xff && !(s->inputs >> IOAPIC_PINS);
-  for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
-    uint64_t entry = s->redirection[pin];
-    ok = ok && !(entry & ~(RED_WRITABLE | RED_REMOTE_IRR))
-         && (level_triggered (entry) || !(entry & RED_REMOTE_IRR));
-  }
+  for (unsigned pin = 0; pin < IOAPIC_PINS; pin++)
+    {
+      uint64_t entry = s->redirection[pin];
+      ok = ok && !(entry & ~(RED_WRITABLE | RED_REMOTE_IRR))
+           && (level_triggered (entry) || !(entry & RED_REMOTE_IRR));
+    }
   return ok || tn_device_fail (s->device, error, TN_ERROR_STATE, "a register is out of range");
 }
 

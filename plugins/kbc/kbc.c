@@ -96,9 +96,9 @@ typedef struct {
   bool obf, sys, last_was_command, timeout;
   uint8_t out, from;
   uint8_t p2;
-  uint8_t expect; /* command that waits for a byte at port 60h, or 0 */
-  bool broke;     /* translation has swallowed F0 */
-  bool aux_turn;  /* the keyboard had the last byte */
+  uint8_t expect;     /* command that waits for a byte at port 60h, or 0 */
+  bool broke;         /* translation has swallowed F0 */
+  bool aux_turn;      /* the keyboard had the last byte */
   bool given_back[2]; /* a byte of the keyboard or mouse that an answer pushed aside */
   uint8_t back[2];
   int64_t byte_at; /* when the next byte of a device arrives, or TN_TIME_NEVER */
@@ -159,10 +159,11 @@ set_output (Kbc *k, uint8_t byte, uint8_t from)
 static void
 answer (Kbc *k, uint8_t byte, uint8_t from)
 {
-  if (k->obf && k->from <= FROM_AUX) {
-    k->given_back[k->from] = true;
-    k->back[k->from] = k->out;
-  }
+  if (k->obf && k->from <= FROM_AUX)
+    {
+      k->given_back[k->from] = true;
+      k->back[k->from] = k->out;
+    }
   k->obf = false; /* an edge for each byte */
   update_irq (k);
   set_output (k, byte, from);
@@ -171,32 +172,39 @@ answer (Kbc *k, uint8_t byte, uint8_t from)
 static void
 deliver_kbd (Kbc *k)
 {
-  if (k->given_back[FROM_KBD]) {
-    k->given_back[FROM_KBD] = false;
-    set_output (k, k->back[FROM_KBD], FROM_KBD);
-    return;
-  }
+  if (k->given_back[FROM_KBD])
+    {
+      k->given_back[FROM_KBD] = false;
+      set_output (k, k->back[FROM_KBD], FROM_KBD);
+      return;
+    }
   uint8_t byte = keyboard_take (&k->keyboard, tn_device_now (k->device));
-  if (!(k->ram[0] & CB_TRANSLATE)) {
-    k->broke = false;
-  } else if (byte == BREAK) {
-    k->broke = true;
-    return;
-  } else {
-    byte = keymap_translate (byte) | (k->broke ? 0x80 : 0);
-    k->broke = false;
-  }
+  if (!(k->ram[0] & CB_TRANSLATE))
+    {
+      k->broke = false;
+    }
+  else if (byte == BREAK)
+    {
+      k->broke = true;
+      return;
+    }
+  else
+    {
+      byte = keymap_translate (byte) | (k->broke ? 0x80 : 0);
+      k->broke = false;
+    }
   set_output (k, byte, FROM_KBD);
 }
 
 static void
 deliver_aux (Kbc *k)
 {
-  if (k->given_back[FROM_AUX]) {
-    k->given_back[FROM_AUX] = false;
-    set_output (k, k->back[FROM_AUX], FROM_AUX);
-    return;
-  }
+  if (k->given_back[FROM_AUX])
+    {
+      k->given_back[FROM_AUX] = false;
+      set_output (k, k->back[FROM_AUX], FROM_AUX);
+      return;
+    }
   set_output (k, mouse_take (&k->mouse, tn_device_now (k->device)), FROM_AUX);
 }
 
@@ -206,13 +214,14 @@ byte_arrives (void *self, void *data)
   Kbc *k = self;
   bool kbd = kbd_waits (k), aux = aux_waits (k);
   k->byte_at = TN_TIME_NEVER;
-  if (!k->obf && (kbd || aux)) {
-    k->aux_turn = kbd && !(aux && k->aux_turn);
-    if (k->aux_turn)
-      deliver_kbd (k);
-    else
-      deliver_aux (k);
-  }
+  if (!k->obf && (kbd || aux))
+    {
+      k->aux_turn = kbd && !(aux && k->aux_turn);
+      if (k->aux_turn)
+        deliver_kbd (k);
+      else
+        deliver_aux (k);
+    }
   schedule (k);
 }
 
@@ -273,11 +282,12 @@ to_mouse (Kbc *k, uint8_t byte)
 {
   k->ram[0] &= ~CB_AUX_OFF;
   k->given_back[FROM_AUX] = false;
-  if (k->mouse_kind == MOUSE_NONE) {
-    answer (k, TIMED_OUT, FROM_CONTROLLER_AUX);
-    k->timeout = true;
-    return;
-  }
+  if (k->mouse_kind == MOUSE_NONE)
+    {
+      answer (k, TIMED_OUT, FROM_CONTROLLER_AUX);
+      k->timeout = true;
+      return;
+    }
   mouse_command (&k->mouse, byte, tn_device_now (k->device));
 }
 
@@ -302,65 +312,46 @@ self_test (Kbc *k)
 static void
 port_command (Kbc *k, uint8_t command)
 {
-  switch (command) {
-  case CMD_READ_P1:
-    answer (k, P1_UNLOCKED, FROM_CONTROLLER);
-    break;
-  case CMD_READ_P2:
-    answer (k,
-            (k->p2 & ~(P2_IRQ1 | P2_IRQ12)) | (tn_line_level (k->irq1) ? P2_IRQ1 : 0)
-                | (tn_line_level (k->irq12) ? P2_IRQ12 : 0),
-            FROM_CONTROLLER);
-    break;
-  case CMD_READ_TEST: /* both clock lines are high unless held down */
-    answer (k, (k->ram[0] & CB_KBD_OFF ? 0 : 1) | (k->ram[0] & CB_AUX_OFF ? 0 : 2),
-            FROM_CONTROLLER);
-    break;
-  case CMD_A20_OFF:
-    set_p2 (k, k->p2 & ~P2_A20);
-    break;
-  case CMD_A20_ON:
-    set_p2 (k, k->p2 | P2_A20);
-    break;
-  default:
-    if (command >= CMD_PULSE && !(command & P2_RUN))
-      tn_line_pulse (k->init);
-  }
+  switch (command)
+    {
+    case CMD_READ_P1: answer (k, P1_UNLOCKED, FROM_CONTROLLER); break;
+    case CMD_READ_P2:
+      answer (k,
+              (k->p2 & ~(P2_IRQ1 | P2_IRQ12)) | (tn_line_level (k->irq1) ? P2_IRQ1 : 0)
+                  | (tn_line_level (k->irq12) ? P2_IRQ12 : 0),
+              FROM_CONTROLLER);
+      break;
+    case CMD_READ_TEST: /* both clock lines are high unless held down */
+      answer (k, (k->ram[0] & CB_KBD_OFF ? 0 : 1) | (k->ram[0] & CB_AUX_OFF ? 0 : 2),
+              FROM_CONTROLLER);
+      break;
+    case CMD_A20_OFF: set_p2 (k, k->p2 & ~P2_A20); break;
+    case CMD_A20_ON: set_p2 (k, k->p2 | P2_A20); break;
+    default:
+      if (command >= CMD_PULSE && !(command & P2_RUN))
+        tn_line_pulse (k->init);
+    }
 }
 
 static void
 control_command (Kbc *k, uint8_t command)
 {
-  switch (command) {
-  case CMD_PASSWORD_TEST:
-    answer (k, NO_PASSWORD, FROM_CONTROLLER);
-    break;
-  case CMD_PASSWORD_ENABLE:
-    break;
-  case CMD_AUX_OFF:
-    k->ram[0] |= CB_AUX_OFF;
-    break;
-  case CMD_AUX_ON:
-    k->ram[0] &= ~CB_AUX_OFF;
-    break;
-  case CMD_AUX_TEST:
-    answer (k, k->mouse_kind == MOUSE_NONE ? CLOCK_STUCK_LOW : TEST_PASSED, FROM_CONTROLLER);
-    break;
-  case CMD_SELF_TEST:
-    self_test (k);
-    break;
-  case CMD_KBD_TEST:
-    answer (k, TEST_PASSED, FROM_CONTROLLER);
-    break;
-  case CMD_KBD_OFF:
-    k->ram[0] |= CB_KBD_OFF;
-    break;
-  case CMD_KBD_ON:
-    k->ram[0] &= ~CB_KBD_OFF;
-    break;
-  default:
-    tn_device_log (k->device, TN_LOG_GUEST_ERROR, "command 0x%02x does not exist", command);
-  }
+  switch (command)
+    {
+    case CMD_PASSWORD_TEST: answer (k, NO_PASSWORD, FROM_CONTROLLER); break;
+    case CMD_PASSWORD_ENABLE: break;
+    case CMD_AUX_OFF: k->ram[0] |= CB_AUX_OFF; break;
+    case CMD_AUX_ON: k->ram[0] &= ~CB_AUX_OFF; break;
+    case CMD_AUX_TEST:
+      answer (k, k->mouse_kind == MOUSE_NONE ? CLOCK_STUCK_LOW : TEST_PASSED, FROM_CONTROLLER);
+      break;
+    case CMD_SELF_TEST: self_test (k); break;
+    case CMD_KBD_TEST: answer (k, TEST_PASSED, FROM_CONTROLLER); break;
+    case CMD_KBD_OFF: k->ram[0] |= CB_KBD_OFF; break;
+    case CMD_KBD_ON: k->ram[0] &= ~CB_KBD_OFF; break;
+    default:
+      tn_device_log (k->device, TN_LOG_GUEST_ERROR, "command 0x%02x does not exist", command);
+    }
 }
 
 static bool
@@ -389,28 +380,16 @@ command_write (Kbc *k, uint8_t command)
 static void
 parameter (Kbc *k, uint8_t command, uint8_t value)
 {
-  switch (command) {
-  case CMD_PASSWORD_LOAD: /* a string up to its NUL */
-    k->expect = value ? command : 0;
-    break;
-  case CMD_WRITE_P2:
-    set_p2 (k, value);
-    break;
-  case CMD_ECHO_KBD:
-    answer (k, value, FROM_CONTROLLER);
-    break;
-  case CMD_ECHO_AUX:
-    answer (k, value, FROM_CONTROLLER_AUX);
-    break;
-  case CMD_WRITE_AUX:
-    to_mouse (k, value);
-    break;
-  case CMD_WRITE_FIRST:
-    write_command_byte (k, value);
-    break;
-  default:
-    k->ram[command - CMD_WRITE_FIRST] = value;
-  }
+  switch (command)
+    {
+    case CMD_PASSWORD_LOAD: /* a string up to its NUL */ k->expect = value ? command : 0; break;
+    case CMD_WRITE_P2: set_p2 (k, value); break;
+    case CMD_ECHO_KBD: answer (k, value, FROM_CONTROLLER); break;
+    case CMD_ECHO_AUX: answer (k, value, FROM_CONTROLLER_AUX); break;
+    case CMD_WRITE_AUX: to_mouse (k, value); break;
+    case CMD_WRITE_FIRST: write_command_byte (k, value); break;
+    default: k->ram[command - CMD_WRITE_FIRST] = value;
+    }
 }
 
 /* ---- Ports ---- */
@@ -419,11 +398,12 @@ static uint32_t
 data_read (void *self, uint32_t offset, unsigned size)
 {
   Kbc *k = self;
-  if (k->obf) {
-    k->obf = false;
-    update_irq (k);
-    schedule (k);
-  }
+  if (k->obf)
+    {
+      k->obf = false;
+      update_irq (k);
+      schedule (k);
+    }
   return k->out;
 }
 

@@ -95,10 +95,11 @@ put_code (const Keyboard *k, Sequence *s, uint16_t code, bool down)
 {
   if (code & CODE_E0)
     put (s, CODE_E0 >> 8);
-  if (k->set == 1) {
-    put (s, keymap_translate (code) | (down ? 0 : 0x80));
-    return;
-  }
+  if (k->set == 1)
+    {
+      put (s, keymap_translate (code) | (down ? 0 : 0x80));
+      return;
+    }
   if (!down)
     put (s, BREAK);
   put (s, code);
@@ -107,16 +108,18 @@ put_code (const Keyboard *k, Sequence *s, uint16_t code, bool down)
 static void
 put_pause (const Keyboard *k, Sequence *s)
 {
-  if (any_down (k, TN_KEY_LEFT_CTRL, TN_KEY_RIGHT_CTRL)) { /* Break */
-    put_code (k, s, CODE_E0 | 0x7e, true);
-    put_code (k, s, CODE_E0 | 0x7e, false);
-    return;
-  }
-  for (unsigned i = 0; i < 2; i++) {
-    put (s, 0xe1);
-    put_code (k, s, 0x14, i == 0);
-    put_code (k, s, 0x77, i == 0);
-  }
+  if (any_down (k, TN_KEY_LEFT_CTRL, TN_KEY_RIGHT_CTRL))
+    { /* Break */
+      put_code (k, s, CODE_E0 | 0x7e, true);
+      put_code (k, s, CODE_E0 | 0x7e, false);
+      return;
+    }
+  for (unsigned i = 0; i < 2; i++)
+    {
+      put (s, 0xe1);
+      put_code (k, s, 0x14, i == 0);
+      put_code (k, s, 0x77, i == 0);
+    }
 }
 
 static void
@@ -124,10 +127,11 @@ put_print_screen (const Keyboard *k, Sequence *s, bool down)
 {
   bool plain = !any_down (k, TN_KEY_LEFT_SHIFT, TN_KEY_RIGHT_SHIFT)
                && !any_down (k, TN_KEY_LEFT_CTRL, TN_KEY_RIGHT_CTRL);
-  if (any_down (k, TN_KEY_LEFT_ALT, TN_KEY_RIGHT_ALT)) {
-    put_code (k, s, SYSRQ, down);
-    return;
-  }
+  if (any_down (k, TN_KEY_LEFT_ALT, TN_KEY_RIGHT_ALT))
+    {
+      put_code (k, s, SYSRQ, down);
+      return;
+    }
   if (plain && down)
     put_code (k, s, CODE_E0 | 0x12, true);
   put_code (k, s, CODE_E0 | 0x7c, down);
@@ -142,15 +146,16 @@ put_grey (const Keyboard *k, Sequence *s, unsigned key, bool down)
   bool left = is_down (k, TN_KEY_LEFT_SHIFT), right = is_down (k, TN_KEY_RIGHT_SHIFT);
   bool num = key != TN_KEY_KP_DIVIDE && (k->leds & LED_NUM_LOCK);
   uint16_t code = keymap_set2 (key);
-  if (num) {
-    bool fake = !left && !right;
-    if (fake && down)
-      put_code (k, s, CODE_E0 | 0x12, true);
-    put_code (k, s, code, down);
-    if (fake && !down)
-      put_code (k, s, CODE_E0 | 0x12, false);
-    return;
-  }
+  if (num)
+    {
+      bool fake = !left && !right;
+      if (fake && down)
+        put_code (k, s, CODE_E0 | 0x12, true);
+      put_code (k, s, code, down);
+      if (fake && !down)
+        put_code (k, s, CODE_E0 | 0x12, false);
+      return;
+    }
   if (!down)
     put_code (k, s, code, false);
   if (left)
@@ -170,20 +175,29 @@ is_grey (unsigned key)
 static void
 build (const Keyboard *k, Sequence *s, unsigned key, bool down)
 {
-  if (k->set == 3) {
-    uint8_t code = keymap_set3 (key);
-    if (code && (down || k->break_codes))
-      put_code (k, s, code, down);
-  } else if (key == TN_KEY_PAUSE) {
-    if (down)
-      put_pause (k, s);
-  } else if (key == TN_KEY_PRINT_SCREEN) {
-    put_print_screen (k, s, down);
-  } else if (is_grey (key)) {
-    put_grey (k, s, key, down);
-  } else if (keymap_set2 (key)) {
-    put_code (k, s, keymap_set2 (key), down);
-  }
+  if (k->set == 3)
+    {
+      uint8_t code = keymap_set3 (key);
+      if (code && (down || k->break_codes))
+        put_code (k, s, code, down);
+    }
+  else if (key == TN_KEY_PAUSE)
+    {
+      if (down)
+        put_pause (k, s);
+    }
+  else if (key == TN_KEY_PRINT_SCREEN)
+    {
+      put_print_screen (k, s, down);
+    }
+  else if (is_grey (key))
+    {
+      put_grey (k, s, key, down);
+    }
+  else if (keymap_set2 (key))
+    {
+      put_code (k, s, keymap_set2 (key), down);
+    }
 }
 
 /* All of it, or nothing. */
@@ -216,7 +230,7 @@ start_repeat (Keyboard *k, unsigned key, int64_t now)
 {
   k->repeat_key = key;
   k->repeat_at = key == TN_KEY_PAUSE || (k->set == 3 && !k->repeats) ? TN_TIME_NEVER
-                                                                      : now + repeat_delay (k);
+                                                                     : now + repeat_delay (k);
 }
 
 static void
@@ -307,26 +321,27 @@ static void
 parameter (Keyboard *k, uint8_t command, uint8_t byte)
 {
   reply_put (&k->reply, ACK);
-  switch (command) {
-  case CMD_LEDS:
-    k->leds = byte & LEDS;
-    break;
-  case CMD_RATE:
-    k->typematic = byte;
-    break;
-  case CMD_SCAN_SET:
-    if (byte == 0) {
-      reply_put (&k->reply, k->set);
-    } else if (byte <= 3) {
-      k->set = byte;
-      clear_codes (k);
-    } else {
-      k->reply.bytes[0] = RESEND;
+  switch (command)
+    {
+    case CMD_LEDS: k->leds = byte & LEDS; break;
+    case CMD_RATE: k->typematic = byte; break;
+    case CMD_SCAN_SET:
+      if (byte == 0)
+        {
+          reply_put (&k->reply, k->set);
+        }
+      else if (byte <= 3)
+        {
+          k->set = byte;
+          clear_codes (k);
+        }
+      else
+        {
+          k->reply.bytes[0] = RESEND;
+        }
+      break;
+    default: /* keys of a list, ended by the next command */ k->expect = command;
     }
-    break;
-  default: /* keys of a list, ended by the next command */
-    k->expect = command;
-  }
 }
 
 static void
@@ -350,26 +365,24 @@ static void
 simple_command (Keyboard *k, uint8_t byte, int64_t now)
 {
   reply_put (&k->reply, ACK);
-  switch (byte) {
-  case CMD_ID:
-    reply_put (&k->reply, ID_FIRST);
-    reply_put (&k->reply, ID_SECOND);
-    break;
-  case CMD_ENABLE:
-    clear_codes (k);
-    k->scanning = true;
-    break;
-  case CMD_DISABLE:
-  case CMD_DEFAULTS:
-    defaults (k);
-    k->scanning = byte == CMD_DEFAULTS;
-    break;
-  case CMD_RESET:
-    reset (k, now);
-    break;
-  default:
-    set_types (k, byte);
-  }
+  switch (byte)
+    {
+    case CMD_ID:
+      reply_put (&k->reply, ID_FIRST);
+      reply_put (&k->reply, ID_SECOND);
+      break;
+    case CMD_ENABLE:
+      clear_codes (k);
+      k->scanning = true;
+      break;
+    case CMD_DISABLE:
+    case CMD_DEFAULTS:
+      defaults (k);
+      k->scanning = byte == CMD_DEFAULTS;
+      break;
+    case CMD_RESET: reset (k, now); break;
+    default: set_types (k, byte);
+    }
 }
 
 void
@@ -379,32 +392,27 @@ keyboard_command (Keyboard *k, uint8_t byte, int64_t now)
   k->expect = 0;
   k->reply = (Reply){ .count = 0 };
   k->bat_at = TN_TIME_NEVER;
-  if (command && byte < CMD_LEDS) {
-    parameter (k, command, byte);
-    return;
-  }
-  switch (byte) {
-  case CMD_LEDS:
-  case CMD_SCAN_SET:
-  case CMD_RATE:
-  case CMD_KEY_TYPEMATIC ... CMD_KEY_MAKE:
-    reply_put (&k->reply, ACK);
-    k->expect = byte;
-    break;
-  case CMD_ECHO:
-    reply_put (&k->reply, CMD_ECHO);
-    break;
-  case CMD_RESEND:
-    reply_put (&k->reply, k->last);
-    break;
-  case CMD_ID:
-  case CMD_ENABLE ... CMD_ALL_TYPEMATIC_MAKE_BREAK:
-  case CMD_RESET:
-    simple_command (k, byte, now);
-    break;
-  default:
-    reply_put (&k->reply, RESEND);
-  }
+  if (command && byte < CMD_LEDS)
+    {
+      parameter (k, command, byte);
+      return;
+    }
+  switch (byte)
+    {
+    case CMD_LEDS:
+    case CMD_SCAN_SET:
+    case CMD_RATE:
+    case CMD_KEY_TYPEMATIC ... CMD_KEY_MAKE:
+      reply_put (&k->reply, ACK);
+      k->expect = byte;
+      break;
+    case CMD_ECHO: reply_put (&k->reply, CMD_ECHO); break;
+    case CMD_RESEND: reply_put (&k->reply, k->last); break;
+    case CMD_ID:
+    case CMD_ENABLE ... CMD_ALL_TYPEMATIC_MAKE_BREAK:
+    case CMD_RESET: simple_command (k, byte, now); break;
+    default: reply_put (&k->reply, RESEND);
+    }
 }
 
 /* ---- Time and output ---- */
@@ -412,10 +420,11 @@ keyboard_command (Keyboard *k, uint8_t byte, int64_t now)
 void
 keyboard_tick (Keyboard *k, int64_t now)
 {
-  if (k->bat_at <= now) {
-    k->bat_at = TN_TIME_NEVER;
-    reply_put (&k->reply, BAT_PASSED);
-  }
+  if (k->bat_at <= now)
+    {
+      k->bat_at = TN_TIME_NEVER;
+      reply_put (&k->reply, BAT_PASSED);
+    }
   if (k->repeat_at <= now)
     repeat (k, now);
 }

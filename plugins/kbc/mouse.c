@@ -118,10 +118,11 @@ build_packet (Mouse *m, uint8_t packet[PACKET_MAX], bool scaled)
               | (dy < 0 ? PACKET_Y_SIGN : 0);
   packet[1] = dx;
   packet[2] = dy;
-  if (m->id == ID_PLAIN) {
-    m->wheel = 0;
-    return 3;
-  }
+  if (m->id == ID_PLAIN)
+    {
+      m->wheel = 0;
+      return 3;
+    }
   packet[3] = wheel_byte (m);
   return 4;
 }
@@ -226,20 +227,25 @@ static void
 parameter (Mouse *m, uint8_t command, uint8_t byte)
 {
   static const uint8_t legal[] = { 10, 20, 40, 60, 80, 100, 200 };
-  if (command == CMD_RESOLUTION) {
-    if (byte > 3) {
-      refuse (m);
-      return;
+  if (command == CMD_RESOLUTION)
+    {
+      if (byte > 3)
+        {
+          refuse (m);
+          return;
+        }
+      m->resolution = byte;
     }
-    m->resolution = byte;
-  } else {
-    if (!memchr (legal, byte, sizeof legal)) {
-      refuse (m);
-      return;
+  else
+    {
+      if (!memchr (legal, byte, sizeof legal))
+        {
+          refuse (m);
+          return;
+        }
+      m->rate = byte;
+      note_rate (m, byte);
     }
-    m->rate = byte;
-    note_rate (m, byte);
-  }
   m->refused = false;
   reply_put (&m->reply, ACK);
 }
@@ -267,52 +273,35 @@ static void
 execute (Mouse *m, uint8_t byte, int64_t now)
 {
   reply_put (&m->reply, ACK);
-  switch (byte) {
-  case CMD_SCALING_1:
-  case CMD_SCALING_2:
-    m->scaling = byte == CMD_SCALING_2;
-    break;
-  case CMD_RESOLUTION:
-  case CMD_RATE:
-    m->expect = byte;
-    break;
-  case CMD_STATUS:
-    put_status (m);
-    break;
-  case CMD_STREAM:
-  case CMD_REMOTE:
-    m->remote = byte == CMD_REMOTE;
-    forget_motion (m);
-    break;
-  case CMD_READ:
-    read_data (m);
-    break;
-  case CMD_WRAP_OFF:
-  case CMD_WRAP:
-    m->wrap = byte == CMD_WRAP;
-    forget_motion (m);
-    break;
-  case CMD_ID:
-    reply_put (&m->reply, m->id);
-    break;
-  case CMD_ENABLE:
-  case CMD_DISABLE:
-    m->enabled = byte == CMD_ENABLE;
-    forget_motion (m);
-    break;
-  case CMD_DEFAULTS:
-    defaults (m);
-    break;
-  case CMD_RESEND:
-    m->reply.bytes[0] = m->last;
-    break;
-  case CMD_RESET:
-    reset (m, now);
-    break;
-  default:
-    refuse (m);
-    return;
-  }
+  switch (byte)
+    {
+    case CMD_SCALING_1:
+    case CMD_SCALING_2: m->scaling = byte == CMD_SCALING_2; break;
+    case CMD_RESOLUTION:
+    case CMD_RATE: m->expect = byte; break;
+    case CMD_STATUS: put_status (m); break;
+    case CMD_STREAM:
+    case CMD_REMOTE:
+      m->remote = byte == CMD_REMOTE;
+      forget_motion (m);
+      break;
+    case CMD_READ: read_data (m); break;
+    case CMD_WRAP_OFF:
+    case CMD_WRAP:
+      m->wrap = byte == CMD_WRAP;
+      forget_motion (m);
+      break;
+    case CMD_ID: reply_put (&m->reply, m->id); break;
+    case CMD_ENABLE:
+    case CMD_DISABLE:
+      m->enabled = byte == CMD_ENABLE;
+      forget_motion (m);
+      break;
+    case CMD_DEFAULTS: defaults (m); break;
+    case CMD_RESEND: m->reply.bytes[0] = m->last; break;
+    case CMD_RESET: reset (m, now); break;
+    default: refuse (m); return;
+    }
   m->refused = false;
 }
 
@@ -337,11 +326,12 @@ mouse_command (Mouse *m, uint8_t byte, int64_t now)
 void
 mouse_tick (Mouse *m, int64_t now)
 {
-  if (m->bat_at <= now) {
-    m->bat_at = TN_TIME_NEVER;
-    reply_put (&m->reply, BAT_PASSED);
-    reply_put (&m->reply, ID_PLAIN);
-  }
+  if (m->bat_at <= now)
+    {
+      m->bat_at = TN_TIME_NEVER;
+      reply_put (&m->reply, BAT_PASSED);
+      reply_put (&m->reply, ID_PLAIN);
+    }
   stream (m, now);
 }
 
@@ -363,14 +353,17 @@ mouse_ready (const Mouse *m)
 uint8_t
 mouse_take (Mouse *m, int64_t now)
 {
-  if (m->reply.count > 0) {
-    m->last = reply_take (&m->reply);
-  } else {
-    m->last = m->packet[0];
-    m->packet_count--;
-    memmove (m->packet, m->packet + 1, m->packet_count);
-    m->packet[m->packet_count] = 0;
-  }
+  if (m->reply.count > 0)
+    {
+      m->last = reply_take (&m->reply);
+    }
+  else
+    {
+      m->last = m->packet[0];
+      m->packet_count--;
+      memmove (m->packet, m->packet + 1, m->packet_count);
+      m->packet[m->packet_count] = 0;
+    }
   stream (m, now);
   return m->last;
 }

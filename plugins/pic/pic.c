@@ -79,17 +79,18 @@ static int
 resolve (const Chip *c)
 {
   uint8_t wanted = requests (c) & ~c->imr;
-  for (unsigned i = 1; wanted != 0 && i <= 8; i++) {
-    unsigned level = (c->lowest + i) & 7;
-    uint8_t bit = 1 << level;
-    bool in_service = c->isr & bit;
-    if (in_service && !c->special_mask && !(c->sfnm && bit == CASCADE))
-      return -1;
-    if ((wanted & bit) && (!in_service || !c->special_mask))
-      return level;
-    if (in_service && !c->special_mask)
-      return -1;
-  }
+  for (unsigned i = 1; wanted != 0 && i <= 8; i++)
+    {
+      unsigned level = (c->lowest + i) & 7;
+      uint8_t bit = 1 << level;
+      bool in_service = c->isr & bit;
+      if (in_service && !c->special_mask && !(c->sfnm && bit == CASCADE))
+        return -1;
+      if ((wanted & bit) && (!in_service || !c->special_mask))
+        return level;
+      if (in_service && !c->special_mask)
+        return -1;
+    }
   return -1;
 }
 
@@ -109,13 +110,16 @@ line_changed (void *self, bool level, void *data)
   unsigned irq = GPOINTER_TO_UINT (data);
   Chip *c = &p->chip[irq >> 3];
   uint8_t bit = 1 << (irq & 7);
-  if (level) {
-    c->edge |= bit & ~c->inputs;
-    c->inputs |= bit;
-  } else {
-    c->edge &= ~bit;
-    c->inputs &= ~bit;
-  }
+  if (level)
+    {
+      c->edge |= bit & ~c->inputs;
+      c->inputs |= bit;
+    }
+  else
+    {
+      c->edge &= ~bit;
+      c->inputs &= ~bit;
+    }
   update_irq (p);
 }
 
@@ -142,10 +146,11 @@ inta (void *self)
   Pic *p = self;
   Chip *c = &p->chip[0];
   int level = acknowledge (c);
-  if (level >= 0 && 1 << level == CASCADE) {
-    c = &p->chip[1];
-    level = acknowledge (c);
-  }
+  if (level >= 0 && 1 << level == CASCADE)
+    {
+      c = &p->chip[1];
+      level = acknowledge (c);
+    }
   update_irq (p);
   return c->base + (level >= 0 ? level : SPURIOUS_LEVEL);
 }
@@ -175,25 +180,19 @@ static void
 ocw2_write (Chip *c, uint8_t value)
 {
   int level = value & OCW2_SL ? value & OCW2_LEVEL : highest_in_service (c);
-  switch (value & (OCW2_R | OCW2_SL | OCW2_EOI)) {
-  case OCW2_R:
-    c->rotate_aeoi = true;
-    break;
-  case 0:
-    c->rotate_aeoi = false;
-    break;
-  case OCW2_R | OCW2_SL:
-    c->lowest = level;
-    break;
-  case OCW2_SL: /* no operation */
-    break;
-  default: /* the four forms of EOI */
-    if (level < 0)
-      break;
-    c->isr &= ~(1 << level);
-    if (value & OCW2_R)
-      c->lowest = level;
-  }
+  switch (value & (OCW2_R | OCW2_SL | OCW2_EOI))
+    {
+    case OCW2_R: c->rotate_aeoi = true; break;
+    case 0: c->rotate_aeoi = false; break;
+    case OCW2_R | OCW2_SL: c->lowest = level; break;
+    case OCW2_SL: /* no operation */ break;
+    default: /* the four forms of EOI */
+      if (level < 0)
+        break;
+      c->isr &= ~(1 << level);
+      if (value & OCW2_R)
+        c->lowest = level;
+    }
 }
 
 /* ---- Ports ---- */
@@ -224,23 +223,20 @@ ocw3_write (Chip *c, uint8_t value)
 static void
 odd_write (Chip *c, uint8_t value)
 {
-  switch (c->expect) {
-  case EXPECT_OCW1:
-    c->imr = value;
-    return;
-  case EXPECT_ICW2:
-    c->base = value & ICW2_BASE;
-    c->expect = EXPECT_ICW3;
-    return;
-  case EXPECT_ICW3:
-    c->expect = c->wants_icw4 ? EXPECT_ICW4 : EXPECT_OCW1;
-    return;
-  case EXPECT_ICW4:
-    c->aeoi = value & ICW4_AEOI;
-    c->sfnm = value & ICW4_SFNM;
-    c->expect = EXPECT_OCW1;
-    return;
-  }
+  switch (c->expect)
+    {
+    case EXPECT_OCW1: c->imr = value; return;
+    case EXPECT_ICW2:
+      c->base = value & ICW2_BASE;
+      c->expect = EXPECT_ICW3;
+      return;
+    case EXPECT_ICW3: c->expect = c->wants_icw4 ? EXPECT_ICW4 : EXPECT_OCW1; return;
+    case EXPECT_ICW4:
+      c->aeoi = value & ICW4_AEOI;
+      c->sfnm = value & ICW4_SFNM;
+      c->expect = EXPECT_OCW1;
+      return;
+    }
 }
 
 static void
@@ -326,13 +322,14 @@ pic_realize (void *self, GError **error)
       || !tn_device_provide_inta (p->device, inta, error))
     return false;
   p->intr = tn_device_line (p->device, "cpu:intr");
-  for (unsigned irq = 0; irq < 16; irq++) {
-    if (irq == 2) /* the cascade */
-      continue;
-    char name[8];
-    g_snprintf (name, sizeof name, "isa:%u", irq);
-    tn_device_watch_line (p->device, name, line_changed, GUINT_TO_POINTER (irq));
-  }
+  for (unsigned irq = 0; irq < 16; irq++)
+    {
+      if (irq == 2) /* the cascade */
+        continue;
+      char name[8];
+      g_snprintf (name, sizeof name, "isa:%u", irq);
+      tn_device_watch_line (p->device, name, line_changed, GUINT_TO_POINTER (irq));
+    }
   return true;
 }
 
@@ -342,10 +339,11 @@ static void
 pic_reset (void *self)
 {
   Pic *p = self;
-  for (unsigned i = 0; i < 2; i++) {
-    uint8_t inputs = p->chip[i].inputs;
-    p->chip[i] = (Chip){ .inputs = inputs, .imr = 0xff, .base = i ? 0x70 : 0x08, .lowest = 7 };
-  }
+  for (unsigned i = 0; i < 2; i++)
+    {
+      uint8_t inputs = p->chip[i].inputs;
+      p->chip[i] = (Chip){ .inputs = inputs, .imr = 0xff, .base = i ? 0x70 : 0x08, .lowest = 7 };
+    }
   update_irq (p);
 }
 
@@ -353,27 +351,28 @@ static bool
 pic_restored (void *self, GError **error)
 {
   Pic *p = self;
-  for (unsigned i = 0; i < 2; i++) {
-    const Chip *c = &p->chip[i];
-    if (c->lowest > 7 || c->expect > EXPECT_LAST_ || (c->base & ~ICW2_BASE)
-        || (c->elcr & ~elcr_mask[i]))
-      return tn_device_fail (p->device, error, TN_ERROR_STATE,
-                             "chip %u: lowest %u, expect %u, base 0x%x, ELCR 0x%x cannot be", i,
-                             c->lowest, c->expect, c->base, c->elcr);
-  }
+  for (unsigned i = 0; i < 2; i++)
+    {
+      const Chip *c = &p->chip[i];
+      if (c->lowest > 7 || c->expect > EXPECT_LAST_ || (c->base & ~ICW2_BASE)
+          || (c->elcr & ~elcr_mask[i]))
+        return tn_device_fail (p->device, error, TN_ERROR_STATE,
+                               "chip %u: lowest %u, expect %u, base 0x%x, ELCR 0x%x cannot be", i,
+                               c->lowest, c->expect, c->base, c->elcr);
+    }
   update_irq (p);
   return true;
 }
 
 static const TnField chip_fields[] = {
-  TN_FIELD (Chip, edge, 1),        TN_FIELD (Chip, inputs, 1),
-  TN_FIELD (Chip, elcr, 1),        TN_FIELD (Chip, isr, 1),
-  TN_FIELD (Chip, imr, 1),         TN_FIELD (Chip, base, 1),
-  TN_FIELD (Chip, lowest, 1),      TN_FIELD (Chip, expect, 1),
-  TN_FIELD (Chip, wants_icw4, 1),  TN_FIELD (Chip, aeoi, 1),
-  TN_FIELD (Chip, rotate_aeoi, 1), TN_FIELD (Chip, sfnm, 1),
+  TN_FIELD (Chip, edge, 1),         TN_FIELD (Chip, inputs, 1),
+  TN_FIELD (Chip, elcr, 1),         TN_FIELD (Chip, isr, 1),
+  TN_FIELD (Chip, imr, 1),          TN_FIELD (Chip, base, 1),
+  TN_FIELD (Chip, lowest, 1),       TN_FIELD (Chip, expect, 1),
+  TN_FIELD (Chip, wants_icw4, 1),   TN_FIELD (Chip, aeoi, 1),
+  TN_FIELD (Chip, rotate_aeoi, 1),  TN_FIELD (Chip, sfnm, 1),
   TN_FIELD (Chip, special_mask, 1), TN_FIELD (Chip, read_isr, 1),
-  TN_FIELD (Chip, poll, 1),        TN_FIELD_END,
+  TN_FIELD (Chip, poll, 1),         TN_FIELD_END,
 };
 
 static const TnField fields[] = {

@@ -63,16 +63,16 @@ typedef struct {
   uint16_t reload; /* count register, as written */
   uint8_t low;     /* first byte of a two-byte count */
   bool have_low;
-  bool loaded;     /* a count was written since the control word */
-  bool pending;    /* `reload` has not reached the counting element: null count */
+  bool loaded;  /* a count was written since the control word */
+  bool pending; /* `reload` has not reached the counting element: null count */
   bool gate;
-  bool running;    /* the counting element counts since `start`; else it stands at `held` */
-  bool triggered;  /* modes 1 and 5: the gate has risen */
-  uint16_t active; /* the count that the counting element was loaded with */
-  int64_t start;   /* when the counting element held `active` (virtual ns, may lie ahead) */
-  int64_t held;    /* clocks since the load while it stands */
+  bool running;      /* the counting element counts since `start`; else it stands at `held` */
+  bool triggered;    /* modes 1 and 5: the gate has risen */
+  uint16_t active;   /* the count that the counting element was loaded with */
+  int64_t start;     /* when the counting element held `active` (virtual ns, may lie ahead) */
+  int64_t held;      /* clocks since the load while it stands */
   int64_t reload_at; /* modes 2 and 3: when the pending count begins, or TN_TIME_NEVER */
-  bool read_high;  /* the next read gives the second byte */
+  bool read_high;    /* the next read gives the second byte */
   bool count_latched, status_latched;
   uint16_t latched_count;
   uint8_t latched_status;
@@ -83,10 +83,10 @@ typedef struct {
   TnLine *irq, *nmi;
   TnTimer *timer;
   Counter counter[3];
-  int64_t edge_at; /* next rising edge of OUT0, or TN_TIME_NEVER */
-  uint8_t port61; /* writable bits and the two NMI status bits */
+  int64_t edge_at;   /* next rising edge of OUT0, or TN_TIME_NEVER */
+  uint8_t port61;    /* writable bits and the two NMI status bits */
   bool nmi_disabled; /* level of "nmi:disable" */
-  uint32_t tone;  /* last value of the signal "speaker" */
+  uint32_t tone;     /* last value of the signal "speaker" */
 } Pit;
 
 /* ---- The counting element ---- */
@@ -197,20 +197,15 @@ out_now (const Counter *c, int64_t now)
 {
   int64_t n = clocks_of (c, c->active);
   int64_t e = elapsed (c, now);
-  switch (mode_of (c)) {
-  case 0:
-    return c->loaded && e >= n;
-  case 1:
-    return !c->triggered || e >= n;
-  case 2:
-    return !c->loaded || !c->running || n == 1 || e % n != n - 1;
-  case 3:
-    return !c->loaded || !c->running || e % n < (n + 1) / 2;
-  case 4:
-    return !c->loaded || e != n;
-  default:
-    return !c->triggered || e != n;
-  }
+  switch (mode_of (c))
+    {
+    case 0: return c->loaded && e >= n;
+    case 1: return !c->triggered || e >= n;
+    case 2: return !c->loaded || !c->running || n == 1 || e % n != n - 1;
+    case 3: return !c->loaded || !c->running || e % n < (n + 1) / 2;
+    case 4: return !c->loaded || e != n;
+    default: return !c->triggered || e != n;
+    }
 }
 
 /* ---- OUT0 ---- */
@@ -222,19 +217,18 @@ next_edge (const Counter *c, int64_t now)
   int64_t n = clocks_of (c, c->active);
   if (!c->loaded || !c->running)
     return TN_TIME_NEVER;
-  switch (mode_of (c)) {
-  case 0:
-    return elapsed (c, now) < n ? c->start + tn_ticks_to_ns (n, PIT_HZ) : TN_TIME_NEVER;
-  case 2:
-  case 3:
-    if (n == 1 && !c->pending)
-      return TN_TIME_NEVER;
-    return c->pending ? c->reload_at : next_period (c, now);
-  case 4:
-    return elapsed (c, now) <= n ? c->start + tn_ticks_to_ns (n + 1, PIT_HZ) : TN_TIME_NEVER;
-  default:
-    return TN_TIME_NEVER;
-  }
+  switch (mode_of (c))
+    {
+    case 0: return elapsed (c, now) < n ? c->start + tn_ticks_to_ns (n, PIT_HZ) : TN_TIME_NEVER;
+    case 2:
+    case 3:
+      if (n == 1 && !c->pending)
+        return TN_TIME_NEVER;
+      return c->pending ? c->reload_at : next_period (c, now);
+    case 4:
+      return elapsed (c, now) <= n ? c->start + tn_ticks_to_ns (n + 1, PIT_HZ) : TN_TIME_NEVER;
+    default: return TN_TIME_NEVER;
+    }
 }
 
 static void
@@ -304,19 +298,24 @@ set_gate (Counter *c, bool level, int64_t now)
   catch_up (c, now);
   unsigned mode = mode_of (c);
   c->gate = level;
-  if (level && mode != 0 && mode != 4) { /* a trigger */
-    if (!c->loaded)
-      return;
-    load (c, next_clock (now));
-    c->triggered = true;
-  } else if (level) {
-    c->running = c->loaded;
-    c->start = now - tn_ticks_to_ns (c->held, PIT_HZ);
-  } else if (mode != 1 && mode != 5) {
-    c->held = elapsed (c, now);
-    c->running = false;
-    c->reload_at = TN_TIME_NEVER; /* the next trigger loads it */
-  }
+  if (level && mode != 0 && mode != 4)
+    { /* a trigger */
+      if (!c->loaded)
+        return;
+      load (c, next_clock (now));
+      c->triggered = true;
+    }
+  else if (level)
+    {
+      c->running = c->loaded;
+      c->start = now - tn_ticks_to_ns (c->held, PIT_HZ);
+    }
+  else if (mode != 1 && mode != 5)
+    {
+      c->held = elapsed (c, now);
+      c->running = false;
+      c->reload_at = TN_TIME_NEVER; /* the next trigger loads it */
+    }
 }
 
 static uint32_t
@@ -381,23 +380,24 @@ latch_status (Counter *c, int64_t now)
   if (c->status_latched)
     return;
   bool null_count = c->pending || (c->running && now < c->start);
-  c->latched_status = c->control | (out_now (c, now) ? STATUS_OUT : 0)
-                      | (null_count ? STATUS_NULL : 0);
+  c->latched_status
+      = c->control | (out_now (c, now) ? STATUS_OUT : 0) | (null_count ? STATUS_NULL : 0);
   c->status_latched = true;
 }
 
 static void
 read_back (Pit *p, uint8_t value, int64_t now)
 {
-  for (unsigned i = 0; i < 3; i++) {
-    if (!(value & 2 << i))
-      continue;
-    catch_up (&p->counter[i], now);
-    if (!(value & READ_BACK_NO_COUNT))
-      latch_count (&p->counter[i], now);
-    if (!(value & READ_BACK_NO_STATUS))
-      latch_status (&p->counter[i], now);
-  }
+  for (unsigned i = 0; i < 3; i++)
+    {
+      if (!(value & 2 << i))
+        continue;
+      catch_up (&p->counter[i], now);
+      if (!(value & READ_BACK_NO_COUNT))
+        latch_count (&p->counter[i], now);
+      if (!(value & READ_BACK_NO_STATUS))
+        latch_status (&p->counter[i], now);
+    }
 }
 
 static void
@@ -415,10 +415,11 @@ static void
 control_write (Pit *p, uint8_t value, int64_t now)
 {
   unsigned select = value >> 6;
-  if (select == CONTROL_SELECT_READ_BACK) {
-    read_back (p, value, now);
-    return;
-  }
+  if (select == CONTROL_SELECT_READ_BACK)
+    {
+      read_back (p, value, now);
+      return;
+    }
   Counter *c = &p->counter[select];
   catch_up (c, now);
   if ((value >> 4 & 3) == ACCESS_LATCH)
@@ -433,63 +434,62 @@ count_complete (Counter *c, int64_t now)
   bool first = !c->loaded;
   c->loaded = true;
   c->pending = true;
-  switch (mode_of (c)) {
-  case 0:
-  case 4:
-    load (c, next_clock (now));
-    break;
-  case 2:
-  case 3:
-    if (first)
-      load (c, next_clock (now));
-    else if (c->running && c->reload_at == TN_TIME_NEVER)
-      c->reload_at = next_period (c, now);
-    break;
-  default: /* waits for the trigger */
-    break;
-  }
+  switch (mode_of (c))
+    {
+    case 0:
+    case 4: load (c, next_clock (now)); break;
+    case 2:
+    case 3:
+      if (first)
+        load (c, next_clock (now));
+      else if (c->running && c->reload_at == TN_TIME_NEVER)
+        c->reload_at = next_period (c, now);
+      break;
+    default: /* waits for the trigger */ break;
+    }
 }
 
 static void
 counter_write (Counter *c, uint8_t value, int64_t now)
 {
-  switch (c->control >> 4 & 3) {
-  case ACCESS_LSB:
-    c->reload = value;
-    break;
-  case ACCESS_MSB:
-    c->reload = value << 8;
-    break;
-  default:
-    if (!c->have_low) {
-      c->low = value;
-      c->have_low = true;
-      if (mode_of (c) == 0) { /* the first byte stops the count and takes OUT low */
-        c->held = elapsed (c, now);
-        c->running = c->loaded = false;
-      }
-      return;
+  switch (c->control >> 4 & 3)
+    {
+    case ACCESS_LSB: c->reload = value; break;
+    case ACCESS_MSB: c->reload = value << 8; break;
+    default:
+      if (!c->have_low)
+        {
+          c->low = value;
+          c->have_low = true;
+          if (mode_of (c) == 0)
+            { /* the first byte stops the count and takes OUT low */
+              c->held = elapsed (c, now);
+              c->running = c->loaded = false;
+            }
+          return;
+        }
+      c->have_low = false;
+      c->reload = value << 8 | c->low;
     }
-    c->have_low = false;
-    c->reload = value << 8 | c->low;
-  }
   count_complete (c, now);
 }
 
 static uint8_t
 counter_read (Counter *c, int64_t now)
 {
-  if (c->status_latched) {
-    c->status_latched = false;
-    return c->latched_status;
-  }
+  if (c->status_latched)
+    {
+      c->status_latched = false;
+      return c->latched_status;
+    }
   uint16_t count = c->count_latched ? c->latched_count : count_now (c, now);
   unsigned access = c->control >> 4 & 3;
   bool high = access == ACCESS_MSB;
-  if (access == ACCESS_WORD || access == ACCESS_LATCH) {
-    high = c->read_high;
-    c->read_high = !high;
-  }
+  if (access == ACCESS_WORD || access == ACCESS_LATCH)
+    {
+      high = c->read_high;
+      c->read_high = !high;
+    }
   if (!c->read_high) /* that was the last byte */
     c->count_latched = false;
   return high ? count >> 8 : count;
@@ -512,17 +512,21 @@ pit_write (void *self, uint32_t offset, uint32_t value, unsigned size)
   Pit *p = self;
   int64_t now = tn_device_now (p->device);
   bool timer = offset == 0;
-  if (offset == 3) {
-    timer = value >> 6 == 0 && (value >> 4 & 3) != ACCESS_LATCH;
-    control_write (p, value, now);
-  } else {
-    catch_up (&p->counter[offset], now);
-    counter_write (&p->counter[offset], value, now);
-  }
-  if (timer) {
-    set_irq (p, now);
-    schedule_edge (p, next_edge (&p->counter[0], now));
-  }
+  if (offset == 3)
+    {
+      timer = value >> 6 == 0 && (value >> 4 & 3) != ACCESS_LATCH;
+      control_write (p, value, now);
+    }
+  else
+    {
+      catch_up (&p->counter[offset], now);
+      counter_write (&p->counter[offset], value, now);
+    }
+  if (timer)
+    {
+      set_irq (p, now);
+      schedule_edge (p, next_edge (&p->counter[0], now));
+    }
   update_speaker (p);
 }
 
@@ -553,10 +557,9 @@ pit_reset (void *self)
 {
   Pit *p = self;
   for (unsigned i = 0; i < 3; i++)
-    p->counter[i] = (Counter){ .control = ACCESS_WORD << 4,
-                               .pending = true,
-                               .gate = i != 2,
-                               .reload_at = TN_TIME_NEVER };
+    p->counter[i] = (Counter){
+      .control = ACCESS_WORD << 4, .pending = true, .gate = i != 2, .reload_at = TN_TIME_NEVER
+    };
   p->port61 = 0;
   schedule_edge (p, TN_TIME_NEVER);
   set_irq (p, tn_device_now (p->device));
@@ -597,15 +600,24 @@ pit_restored (void *self, GError **error)
 }
 
 static const TnField counter_fields[] = {
-  TN_FIELD (Counter, control, 1),        TN_FIELD (Counter, reload, 1),
-  TN_FIELD (Counter, low, 1),            TN_FIELD (Counter, have_low, 1),
-  TN_FIELD (Counter, loaded, 1),         TN_FIELD (Counter, pending, 1),
-  TN_FIELD (Counter, gate, 1),           TN_FIELD (Counter, running, 1),
-  TN_FIELD (Counter, triggered, 1),      TN_FIELD (Counter, active, 1),
-  TN_FIELD_TIME (Counter, start, 1),     TN_FIELD (Counter, held, 1),
-  TN_FIELD_TIME (Counter, reload_at, 1), TN_FIELD (Counter, read_high, 1),
-  TN_FIELD (Counter, count_latched, 1),  TN_FIELD (Counter, status_latched, 1),
-  TN_FIELD (Counter, latched_count, 1),  TN_FIELD (Counter, latched_status, 1),
+  TN_FIELD (Counter, control, 1),
+  TN_FIELD (Counter, reload, 1),
+  TN_FIELD (Counter, low, 1),
+  TN_FIELD (Counter, have_low, 1),
+  TN_FIELD (Counter, loaded, 1),
+  TN_FIELD (Counter, pending, 1),
+  TN_FIELD (Counter, gate, 1),
+  TN_FIELD (Counter, running, 1),
+  TN_FIELD (Counter, triggered, 1),
+  TN_FIELD (Counter, active, 1),
+  TN_FIELD_TIME (Counter, start, 1),
+  TN_FIELD (Counter, held, 1),
+  TN_FIELD_TIME (Counter, reload_at, 1),
+  TN_FIELD (Counter, read_high, 1),
+  TN_FIELD (Counter, count_latched, 1),
+  TN_FIELD (Counter, status_latched, 1),
+  TN_FIELD (Counter, latched_count, 1),
+  TN_FIELD (Counter, latched_status, 1),
   TN_FIELD_END,
 };
 

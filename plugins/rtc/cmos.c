@@ -98,18 +98,19 @@ fill_boot (Rtc *r, const char *order, GError **error)
   if (g_strv_length (words) > 3)
     return tn_device_fail (r->device, error, TN_ERROR_CONFIG,
                            "boot: expected at most three devices, found \"%s\"", order);
-  for (unsigned i = 0; words[i]; i++) {
-    int number = boot_device (g_strstrip (words[i]));
-    if (number < 0)
-      return tn_device_fail (r->device, error, TN_ERROR_CONFIG,
-                             "boot: expected floppy, disk, cdrom or network, found \"%s\"",
-                             words[i]);
-    device[i] = number;
-    if (number == BOOT_FLOPPY)
-      floppy = MIN (floppy, i);
-    if (number == BOOT_DISK)
-      disk = MIN (disk, i);
-  }
+  for (unsigned i = 0; words[i]; i++)
+    {
+      int number = boot_device (g_strstrip (words[i]));
+      if (number < 0)
+        return tn_device_fail (r->device, error, TN_ERROR_CONFIG,
+                               "boot: expected floppy, disk, cdrom or network, found \"%s\"",
+                               words[i]);
+      device[i] = number;
+      if (number == BOOT_FLOPPY)
+        floppy = MIN (floppy, i);
+      if (number == BOOT_DISK)
+        disk = MIN (disk, i);
+    }
   r->cmos[CMOS_BOOT] = device[1] << 4 | device[0];
   r->cmos[CMOS_BOOT_THIRD] = (r->cmos[CMOS_BOOT_THIRD] & 0x0f) | device[2] << 4;
   r->cmos[CMOS_SYSTEM_FLAGS] &= ~FLAGS_FLOPPY_FIRST;
@@ -154,11 +155,12 @@ rtc_cmos_load (Rtc *r, GError **error)
   g_autoptr (GError) local = NULL;
   if (!r->nvram)
     return true;
-  if (!g_file_get_contents (r->nvram, &bytes, &size, &local)) {
-    if (g_error_matches (local, G_FILE_ERROR, G_FILE_ERROR_NOENT))
-      return true;
-    return tn_device_fail (r->device, error, TN_ERROR_IO, "nvram: %s", local->message);
-  }
+  if (!g_file_get_contents (r->nvram, &bytes, &size, &local))
+    {
+      if (g_error_matches (local, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+        return true;
+      return tn_device_fail (r->device, error, TN_ERROR_IO, "nvram: %s", local->message);
+    }
   if (size != FILE_SIZE)
     return tn_device_fail (r->device, error, TN_ERROR_CONFIG,
                            "nvram: %s: expected %d bytes, found %" G_GSIZE_FORMAT

@@ -26,13 +26,27 @@
 #define CRYSTAL_HZ 32768
 #define US_PER_S INT64_C (1000000)
 #define DAY_S INT64_C (86400)
-#define UIP_US 2228 /* 244 before the update and 1984 of it */
+#define UIP_US 2228       /* 244 before the update and 1984 of it */
 #define RELEASE_US 500000 /* the first update comes half a second after the divider's release */
 #define SAVE_DELAY (2 * TN_NS_PER_S)
 #define ALARM_LOOK_AHEAD (60 * TN_NS_PER_S) /* the host's clock may be set meanwhile */
 
-enum { REG_SECONDS, REG_SECONDS_ALARM, REG_MINUTES, REG_MINUTES_ALARM, REG_HOURS, REG_HOURS_ALARM,
-       REG_WEEKDAY, REG_DAY, REG_MONTH, REG_YEAR, REG_A, REG_B, REG_C, REG_D };
+enum {
+  REG_SECONDS,
+  REG_SECONDS_ALARM,
+  REG_MINUTES,
+  REG_MINUTES_ALARM,
+  REG_HOURS,
+  REG_HOURS_ALARM,
+  REG_WEEKDAY,
+  REG_DAY,
+  REG_MONTH,
+  REG_YEAR,
+  REG_A,
+  REG_B,
+  REG_C,
+  REG_D
+};
 
 enum {
   A_UIP = 0x80,
@@ -245,9 +259,9 @@ periodic (const Rtc *r)
 static int64_t
 periods (const Rtc *r, int64_t when)
 {
-  return when <= r->periodic_base ? 0
-                                  : tn_ns_to_ticks (when - r->periodic_base, CRYSTAL_HZ)
-                                        >> periodic_shift (r);
+  return when <= r->periodic_base
+             ? 0
+             : tn_ns_to_ticks (when - r->periodic_base, CRYSTAL_HZ) >> periodic_shift (r);
 }
 
 /* An alarm register: -1 any, -2 never, or the value that it waits for. */
@@ -271,17 +285,18 @@ next_alarm (const Rtc *r, int64_t after)
   if (hour == -2 || minute == -2 || second == -2)
     return INT64_MAX;
   int64_t t = after + 1;
-  while (t <= after + DAY_S) {
-    int of_day = t - floor_div (t, DAY_S) * DAY_S;
-    if (hour >= 0 && of_day / 3600 != hour)
-      t += 3600 - of_day % 3600;
-    else if (minute >= 0 && of_day / 60 % 60 != minute)
-      t += 60 - of_day % 60;
-    else if (second >= 0 && of_day % 60 != second)
-      t++;
-    else
-      return t;
-  }
+  while (t <= after + DAY_S)
+    {
+      int of_day = t - floor_div (t, DAY_S) * DAY_S;
+      if (hour >= 0 && of_day / 3600 != hour)
+        t += 3600 - of_day % 3600;
+      else if (minute >= 0 && of_day / 60 % 60 != minute)
+        t += 60 - of_day % 60;
+      else if (second >= 0 && of_day % 60 != second)
+        t++;
+      else
+        return t;
+    }
   return INT64_MAX;
 }
 
@@ -293,11 +308,12 @@ update_flags (Rtc *r)
     r->flags |= C_PF;
   r->seen_at = now;
   int64_t second = floor_div (clock_us (r), US_PER_S);
-  if (running (r) && second != r->seen_second) {
-    r->flags |= C_UF;
-    if (next_alarm (r, r->seen_second) <= second)
-      r->flags |= C_AF;
-  }
+  if (running (r) && second != r->seen_second)
+    {
+      r->flags |= C_UF;
+      if (next_alarm (r, r->seen_second) <= second)
+        r->flags |= C_AF;
+    }
   r->seen_second = second;
 }
 
@@ -312,21 +328,23 @@ next_event (const Rtc *r)
 {
   int64_t when = TN_TIME_NEVER, now = tn_device_now (r->device), us = clock_us (r);
   uint8_t wanted = r->cmos[REG_B] & ~r->flags;
-  if ((wanted & B_PIE) && periodic (r)) {
-    int64_t ticks = (periods (r, now) + 1) << periodic_shift (r);
-    when = r->periodic_base + tn_ticks_to_ns (ticks, CRYSTAL_HZ);
-  }
+  if ((wanted & B_PIE) && periodic (r))
+    {
+      int64_t ticks = (periods (r, now) + 1) << periodic_shift (r);
+      when = r->periodic_base + tn_ticks_to_ns (ticks, CRYSTAL_HZ);
+    }
   if (!running (r))
     return when;
   int64_t second = floor_div (us, US_PER_S);
   if (wanted & B_UIE)
     when = MIN (when, now + ((second + 1) * US_PER_S - us) * TN_NS_PER_US);
-  if (wanted & B_AIE) {
-    int64_t alarm = next_alarm (r, second);
-    int64_t limit = us + ALARM_LOOK_AHEAD / TN_NS_PER_US;
-    int64_t at = alarm == INT64_MAX ? limit : MIN (alarm * US_PER_S, limit);
-    when = MIN (when, now + (at - us) * TN_NS_PER_US);
-  }
+  if (wanted & B_AIE)
+    {
+      int64_t alarm = next_alarm (r, second);
+      int64_t limit = us + ALARM_LOOK_AHEAD / TN_NS_PER_US;
+      int64_t at = alarm == INT64_MAX ? limit : MIN (alarm * US_PER_S, limit);
+      when = MIN (when, now + (at - us) * TN_NS_PER_US);
+    }
   return when;
 }
 
@@ -363,10 +381,11 @@ set_control (Rtc *r, uint8_t a, uint8_t b)
     store_time (r, floor_div (clock_us (r), US_PER_S));
   r->cmos[REG_A] = a & ~A_UIP;
   r->cmos[REG_B] = b & B_SET ? b & ~B_UIE : b;
-  if (!chain_was_on && (a & A_DIVIDER) == A_DIVIDER_RUN) {
-    r->periodic_base = r->seen_at;
-    r->offset_us = RELEASE_US - tn_device_wall_clock_us (r->device) % US_PER_S;
-  }
+  if (!chain_was_on && (a & A_DIVIDER) == A_DIVIDER_RUN)
+    {
+      r->periodic_base = r->seen_at;
+      r->offset_us = RELEASE_US - tn_device_wall_clock_us (r->device) % US_PER_S;
+    }
   if (!was_running && will_run)
     set_clock (r);
   update (r);
@@ -395,16 +414,13 @@ cmos_read (Rtc *r, unsigned index)
 {
   if (is_time (index) && running (r))
     store_time (r, floor_div (clock_us (r), US_PER_S));
-  switch (index) {
-  case REG_A:
-    return a_read (r);
-  case REG_C:
-    return c_read (r);
-  case REG_D:
-    return D_VRT;
-  default:
-    return r->cmos[index];
-  }
+  switch (index)
+    {
+    case REG_A: return a_read (r);
+    case REG_C: return c_read (r);
+    case REG_D: return D_VRT;
+    default: return r->cmos[index];
+    }
 }
 
 static void
@@ -412,10 +428,11 @@ time_write (Rtc *r, unsigned index, uint8_t value)
 {
   if (index == REG_SECONDS)
     value &= 0x7f;
-  if (!running (r)) {
-    r->cmos[index] = value;
-    return;
-  }
+  if (!running (r))
+    {
+      r->cmos[index] = value;
+      return;
+    }
   update_flags (r);
   store_time (r, floor_div (clock_us (r), US_PER_S));
   r->cmos[index] = value;
@@ -426,33 +443,30 @@ time_write (Rtc *r, unsigned index, uint8_t value)
 static void
 cmos_write (Rtc *r, unsigned index, uint8_t value)
 {
-  if (is_time (index)) {
-    time_write (r, index, value);
-    return;
-  }
-  switch (index) {
-  case REG_A:
-    set_control (r, value, r->cmos[REG_B]);
-    return;
-  case REG_B:
-    set_control (r, r->cmos[REG_A], value);
-    return;
-  case REG_C:
-  case REG_D: /* read only */
-    return;
-  case REG_SECONDS_ALARM:
-  case REG_MINUTES_ALARM:
-  case REG_HOURS_ALARM:
-    update_flags (r);
-    r->cmos[index] = value;
-    update (r);
-    return;
-  default:
-    if (r->cmos[index] == value)
+  if (is_time (index))
+    {
+      time_write (r, index, value);
       return;
-    r->cmos[index] = value;
-    mark_dirty (r);
-  }
+    }
+  switch (index)
+    {
+    case REG_A: set_control (r, value, r->cmos[REG_B]); return;
+    case REG_B: set_control (r, r->cmos[REG_A], value); return;
+    case REG_C:
+    case REG_D: /* read only */ return;
+    case REG_SECONDS_ALARM:
+    case REG_MINUTES_ALARM:
+    case REG_HOURS_ALARM:
+      update_flags (r);
+      r->cmos[index] = value;
+      update (r);
+      return;
+    default:
+      if (r->cmos[index] == value)
+        return;
+      r->cmos[index] = value;
+      mark_dirty (r);
+    }
 }
 
 /* ---- Ports ---- */
@@ -463,36 +477,29 @@ static uint32_t
 rtc_read (void *self, uint32_t offset, unsigned size)
 {
   Rtc *r = self;
-  switch (offset) {
-  case PORT_DATA:
-    return cmos_read (r, r->index);
-  case PORT_DATA_HIGH:
-    return r->cmos[0x80 | r->index_high];
-  default: /* the indexes cannot be read */
-    return 0xff;
-  }
+  switch (offset)
+    {
+    case PORT_DATA: return cmos_read (r, r->index);
+    case PORT_DATA_HIGH: return r->cmos[0x80 | r->index_high];
+    default: /* the indexes cannot be read */ return 0xff;
+    }
 }
 
 static void
 rtc_write (void *self, uint32_t offset, uint32_t value, unsigned size)
 {
   Rtc *r = self;
-  switch (offset) {
-  case PORT_INDEX:
-    r->index = value & INDEX;
-    r->nmi_masked = value & NMI_MASK;
-    tn_line_set (r->nmi_disable, r->nmi_masked);
-    return;
-  case PORT_DATA:
-    cmos_write (r, r->index, value);
-    return;
-  case PORT_INDEX_HIGH:
-    r->index_high = value & INDEX;
-    return;
-  case PORT_DATA_HIGH:
-    cmos_write (r, 0x80 | r->index_high, value);
-    return;
-  }
+  switch (offset)
+    {
+    case PORT_INDEX:
+      r->index = value & INDEX;
+      r->nmi_masked = value & NMI_MASK;
+      tn_line_set (r->nmi_disable, r->nmi_masked);
+      return;
+    case PORT_DATA: cmos_write (r, r->index, value); return;
+    case PORT_INDEX_HIGH: r->index_high = value & INDEX; return;
+    case PORT_DATA_HIGH: cmos_write (r, 0x80 | r->index_high, value); return;
+    }
 }
 
 static const TnBusOps rtc_ops = { .read = rtc_read, .write = rtc_write, .max_size = 1 };
@@ -587,18 +594,12 @@ static const TnProperty properties[] = {
 };
 
 static const TnField fields[] = {
-  TN_FIELD (Rtc, cmos, 1),
-  TN_FIELD (Rtc, index, 1),
-  TN_FIELD (Rtc, index_high, 1),
-  TN_FIELD (Rtc, nmi_masked, 1),
-  TN_FIELD (Rtc, flags, 1),
-  TN_FIELD (Rtc, offset_us, 1),
-  TN_FIELD (Rtc, weekday_shift, 1),
-  TN_FIELD_TIME (Rtc, periodic_base, 1),
-  TN_FIELD (Rtc, seen_second, 1),
-  TN_FIELD_TIME (Rtc, seen_at, 1),
-  TN_FIELD (Rtc, dirty, 1),
-  TN_FIELD_END,
+  TN_FIELD (Rtc, cmos, 1),          TN_FIELD (Rtc, index, 1),
+  TN_FIELD (Rtc, index_high, 1),    TN_FIELD (Rtc, nmi_masked, 1),
+  TN_FIELD (Rtc, flags, 1),         TN_FIELD (Rtc, offset_us, 1),
+  TN_FIELD (Rtc, weekday_shift, 1), TN_FIELD_TIME (Rtc, periodic_base, 1),
+  TN_FIELD (Rtc, seen_second, 1),   TN_FIELD_TIME (Rtc, seen_at, 1),
+  TN_FIELD (Rtc, dirty, 1),         TN_FIELD_END,
 };
 
 static const TnIoDoc io[] = {

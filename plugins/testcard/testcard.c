@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Test card: how a test program in the guest tells the host what it found.  Modelled on no part that
- * was ever sold; its ports are those that public test suites write to (kvm-unit-tests' test device and
- * exit port, the diagnostic port of BIOS replacements such as test386.asm).
+ * Test card: how a test program in the guest tells the host what it found.  Modelled on no part
+ * that was ever sold; its ports are those that public test suites write to (kvm-unit-tests' test
+ * device and exit port, the diagnostic port of BIOS replacements such as test386.asm).
  *
  *   text-port        a byte goes to the character back end; reads E9h
- *   post-port        POST code (passive listener): a line "@post XX"; the code `last-code` ends the run
- *   exit-port +0..3  a value: a line "@exit N", then the machine is switched off
- *   E0-E3            scratch register of 32 bits
- *   E4-E7            ignored (a hypervisor under test would drop a cached page)
+ *   post-port        POST code (passive listener): a line "@post XX"; the code `last-code` ends the
+ * run exit-port +0..3  a value: a line "@exit N", then the machine is switched off E0-E3 scratch
+ * register of 32 bits E4-E7            ignored (a hypervisor under test would drop a cached page)
  *   2000-200F        a byte: level of the ISA interrupt line 0 to 15
  *   FF000000-FF00FFFF  memory reached only through bus cycles, one handler call an access
  *
- * Text that the back end does not take waits in a buffer; what does not fit there is lost and counted.
+ * Text that the back end does not take waits in a buffer; what does not fit there is lost and
+ * counted.
  */
 #include <tenon/tenon.h>
 
@@ -20,12 +20,12 @@
 
 #define PENDING_SIZE 4096
 #define SCRATCH_PORT 0xe0
-#define FLUSH_PORT   0xe4
-#define LINES_PORT   0x2000
-#define N_LINES      16
-#define MEMORY_BASE  0xff000000u
-#define MEMORY_SIZE  0x10000u
-#define NO_CODE      0x100 /* last-code: the run ends in another way */
+#define FLUSH_PORT 0xe4
+#define LINES_PORT 0x2000
+#define N_LINES 16
+#define MEMORY_BASE 0xff000000u
+#define MEMORY_SIZE 0x10000u
+#define NO_CODE 0x100 /* last-code: the run ends in another way */
 
 typedef struct {
   TnDevice *device;
@@ -224,50 +224,42 @@ testcard_restored (void *self, GError **error)
                            t->pending_count, PENDING_SIZE);
   for (unsigned i = 0; i < N_LINES; i++)
     if (t->level[i] > 1)
-      return tn_device_fail (t->device, error, TN_ERROR_STATE, "line %u has level %u", i, t->level[i]);
+      return tn_device_fail (t->device, error, TN_ERROR_STATE, "line %u has level %u", i,
+                             t->level[i]);
   update_lines (t);
   return true;
 }
 
-static const TnProperty properties[] = {
-  TN_PROP_LINK (Testcard, link, "chardev", "character back end; none swallows the text", TN_KIND_CHAR),
-  TN_PROP_UINT (Testcard, text_port, "text-port", "I/O port for text", 0xe8, 0, 0xffff),
-  TN_PROP_UINT (Testcard, post_port, "post-port", "I/O port of POST codes", 0x80, 0, 0xffff),
-  TN_PROP_UINT (Testcard, exit_port, "exit-port", "first of four I/O ports that end the run", 0xf4, 0,
-                0xfffc),
-  TN_PROP_UINT (Testcard, last_code, "last-code", "POST code that ends the run; 256: none does",
-                NO_CODE, 0, NO_CODE),
-  TN_PROP_BOOL (Testcard, memory_on, "memory", "64 KiB of memory at FF000000h", true),
-  TN_PROP_END
-};
+static const TnProperty properties[]
+    = { TN_PROP_LINK (Testcard, link, "chardev", "character back end; none swallows the text",
+                      TN_KIND_CHAR),
+        TN_PROP_UINT (Testcard, text_port, "text-port", "I/O port for text", 0xe8, 0, 0xffff),
+        TN_PROP_UINT (Testcard, post_port, "post-port", "I/O port of POST codes", 0x80, 0, 0xffff),
+        TN_PROP_UINT (Testcard, exit_port, "exit-port", "first of four I/O ports that end the run",
+                      0xf4, 0, 0xfffc),
+        TN_PROP_UINT (Testcard, last_code, "last-code",
+                      "POST code that ends the run; 256: none does", NO_CODE, 0, NO_CODE),
+        TN_PROP_BOOL (Testcard, memory_on, "memory", "64 KiB of memory at FF000000h", true),
+        TN_PROP_END };
 
-static const TnSignal signals[] = {
-  TN_SIGNAL_VALUE ("post", "a POST code was written"),
-  TN_SIGNAL_VALUE ("exit", "the guest ended the run with this value"),
-  TN_SIGNAL_END
-};
+static const TnSignal signals[]
+    = { TN_SIGNAL_VALUE ("post", "a POST code was written"),
+        TN_SIGNAL_VALUE ("exit", "the guest ended the run with this value"), TN_SIGNAL_END };
 
-static const TnField fields[] = {
-  TN_FIELD (Testcard, post, 1),
-  TN_FIELD (Testcard, scratch, 1),
-  TN_FIELD (Testcard, level, 1),
-  TN_FIELD (Testcard, lost, 1),
-  TN_FIELD (Testcard, pending_count, 1),
-  TN_FIELD (Testcard, pending, 1),
-  TN_FIELD (Testcard, memory, 1),
-  TN_FIELD_END
-};
+static const TnField fields[]
+    = { TN_FIELD (Testcard, post, 1),          TN_FIELD (Testcard, scratch, 1),
+        TN_FIELD (Testcard, level, 1),         TN_FIELD (Testcard, lost, 1),
+        TN_FIELD (Testcard, pending_count, 1), TN_FIELD (Testcard, pending, 1),
+        TN_FIELD (Testcard, memory, 1),        TN_FIELD_END };
 
-static const TnIoDoc io[] = {
-  { "text-port", "text (write)" },
-  { "post-port", "POST code (passive)" },
-  { "exit-port+0..3", "ends the run" },
-  { "E0h-E3h", "scratch register" },
-  { "E4h-E7h", "ignored" },
-  { "2000h-200Fh", "levels of ISA interrupts 0 to 15" },
-  { "memory FF000000h-FF00FFFFh", "scratch memory" },
-  { NULL, NULL }
-};
+static const TnIoDoc io[] = { { "text-port", "text (write)" },
+                              { "post-port", "POST code (passive)" },
+                              { "exit-port+0..3", "ends the run" },
+                              { "E0h-E3h", "scratch register" },
+                              { "E4h-E7h", "ignored" },
+                              { "2000h-200Fh", "levels of ISA interrupts 0 to 15" },
+                              { "memory FF000000h-FF00FFFFh", "scratch memory" },
+                              { NULL, NULL } };
 
 TN_PLUGIN_EXPORT const TnPlugin tn_plugin_1 = {
   TN_PLUGIN_HEADER,

@@ -41,10 +41,11 @@ test_registers (void)
   g_assert_cmphex (get (h, 1), ==, 0x00170011);
   set (h, 0, 0xffffffff);
   g_assert_cmphex (get (h, 0), ==, 0x0f000000);
-  for (unsigned pin = 0; pin < 24; pin++) {
-    g_assert_cmphex (get (h, 0x10 + 2 * pin), ==, 0x00010000);
-    g_assert_cmphex (get (h, 0x11 + 2 * pin), ==, 0);
-  }
+  for (unsigned pin = 0; pin < 24; pin++)
+    {
+      g_assert_cmphex (get (h, 0x10 + 2 * pin), ==, 0x00010000);
+      g_assert_cmphex (get (h, 0x11 + 2 * pin), ==, 0);
+    }
   set (h, 0x10, 0xffffffff);
   set (h, 0x11, 0xffffffff);
   g_assert_cmphex (get (h, 0x10), ==, 0x0001afff);

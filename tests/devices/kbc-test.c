@@ -181,11 +181,12 @@ test_linux_aux (void)
   data (h, 0x5a);
   g_assert_cmphex (next (h), ==, 0x15a);
   static const uint8_t mux[] = { 0xf0, 0x56, 0xa4 };
-  for (unsigned i = 0; i < 3; i++) {
-    command (h, 0xd3);
-    data (h, mux[i]);
-    g_assert_cmphex (next (h), ==, 0x100 | mux[i]);
-  }
+  for (unsigned i = 0; i < 3; i++)
+    {
+      command (h, 0xd3);
+      data (h, mux[i]);
+      g_assert_cmphex (next (h), ==, 0x100 | mux[i]);
+    }
   command_byte (h, 0x47);
   command (h, 0xd3);
   data (h, 0xa5);
@@ -364,26 +365,50 @@ test_sets (void)
 static void
 test_translation (void)
 {
-  static const struct { TnKey key; const char *bytes; } keys[] = {
-    { TN_KEY_ESCAPE, "01 81" },       { TN_KEY_1, "02 82" },           { TN_KEY_0, "0b 8b" },
-    { TN_KEY_BACKSPACE, "0e 8e" },    { TN_KEY_TAB, "0f 8f" },         { TN_KEY_Q, "10 90" },
-    { TN_KEY_ENTER, "1c 9c" },        { TN_KEY_LEFT_CTRL, "1d 9d" },   { TN_KEY_GRAVE, "29 a9" },
-    { TN_KEY_LEFT_SHIFT, "2a aa" },   { TN_KEY_BACKSLASH, "2b ab" },   { TN_KEY_Z, "2c ac" },
-    { TN_KEY_RIGHT_SHIFT, "36 b6" },  { TN_KEY_KP_MULTIPLY, "37 b7" }, { TN_KEY_LEFT_ALT, "38 b8" },
-    { TN_KEY_SPACE, "39 b9" },        { TN_KEY_CAPS_LOCK, "3a ba" },   { TN_KEY_F1, "3b bb" },
-    { TN_KEY_F7, "41 c1" },       { TN_KEY_F10, "44 c4" },      { TN_KEY_NUM_LOCK, "45 c5" },
-    { TN_KEY_SCROLL_LOCK, "46 c6" },  { TN_KEY_KP_7, "47 c7" },    { TN_KEY_KP_SUBTRACT, "4a ca" },
-    { TN_KEY_KP_ADD, "4e ce" },       { TN_KEY_KP_DECIMAL, "53 d3" },
+  static const struct {
+    TnKey key;
+    const char *bytes;
+  } keys[] = {
+    { TN_KEY_ESCAPE, "01 81" },
+    { TN_KEY_1, "02 82" },
+    { TN_KEY_0, "0b 8b" },
+    { TN_KEY_BACKSPACE, "0e 8e" },
+    { TN_KEY_TAB, "0f 8f" },
+    { TN_KEY_Q, "10 90" },
+    { TN_KEY_ENTER, "1c 9c" },
+    { TN_KEY_LEFT_CTRL, "1d 9d" },
+    { TN_KEY_GRAVE, "29 a9" },
+    { TN_KEY_LEFT_SHIFT, "2a aa" },
+    { TN_KEY_BACKSLASH, "2b ab" },
+    { TN_KEY_Z, "2c ac" },
+    { TN_KEY_RIGHT_SHIFT, "36 b6" },
+    { TN_KEY_KP_MULTIPLY, "37 b7" },
+    { TN_KEY_LEFT_ALT, "38 b8" },
+    { TN_KEY_SPACE, "39 b9" },
+    { TN_KEY_CAPS_LOCK, "3a ba" },
+    { TN_KEY_F1, "3b bb" },
+    { TN_KEY_F7, "41 c1" },
+    { TN_KEY_F10, "44 c4" },
+    { TN_KEY_NUM_LOCK, "45 c5" },
+    { TN_KEY_SCROLL_LOCK, "46 c6" },
+    { TN_KEY_KP_7, "47 c7" },
+    { TN_KEY_KP_SUBTRACT, "4a ca" },
+    { TN_KEY_KP_ADD, "4e ce" },
+    { TN_KEY_KP_DECIMAL, "53 d3" },
     { TN_KEY_ISO_BACKSLASH, "56 d6" },
-    { TN_KEY_F11, "57 d7" },      { TN_KEY_INSERT, "e0 52 e0 d2" }, { TN_KEY_LEFT, "e0 4b e0 cb" },
-    { TN_KEY_LEFT_GUI, "e0 5b e0 db" }, { TN_KEY_MENU, "e0 5d e0 dd" },
+    { TN_KEY_F11, "57 d7" },
+    { TN_KEY_INSERT, "e0 52 e0 d2" },
+    { TN_KEY_LEFT, "e0 4b e0 cb" },
+    { TN_KEY_LEFT_GUI, "e0 5b e0 db" },
+    { TN_KEY_MENU, "e0 5d e0 dd" },
     { TN_KEY_PRINT_SCREEN, "e0 2a e0 37 e0 b7 e0 aa" },
   };
   TnHarness *h = new_kbc (0x45);
-  for (unsigned i = 0; i < G_N_ELEMENTS (keys); i++) {
-    key (h, keys[i].key);
-    expect (h, keys[i].bytes);
-  }
+  for (unsigned i = 0; i < G_N_ELEMENTS (keys); i++)
+    {
+      key (h, keys[i].key);
+      expect (h, keys[i].bytes);
+    }
   tn_harness_free (h);
 }
 
@@ -391,11 +416,12 @@ static unsigned
 repeats (TnHarness *h, int64_t ns)
 {
   unsigned n = 0;
-  for (int64_t t = 0; t < ns; t += TN_NS_PER_MS) {
-    tn_harness_clock_step (h, TN_NS_PER_MS);
-    if (status (h) & OBF)
-      n += tn_harness_in8 (h, DATA) == 0x1e;
-  }
+  for (int64_t t = 0; t < ns; t += TN_NS_PER_MS)
+    {
+      tn_harness_clock_step (h, TN_NS_PER_MS);
+      if (status (h) & OBF)
+        n += tn_harness_in8 (h, DATA) == 0x1e;
+    }
   return n;
 }
 
@@ -426,9 +452,10 @@ test_flood (void)
   TnHarness *h = new_kbc (0x45);
   for (unsigned i = 0; i < 200; i++)
     key (h, TN_KEY_A + i % 26);
-  for (unsigned i = 0; i < 20; i++) {
-    g_assert_cmphex (next (h) | 0x80, ==, next (h)); /* a release follows each press */
-  }
+  for (unsigned i = 0; i < 20; i++)
+    {
+      g_assert_cmphex (next (h) | 0x80, ==, next (h)); /* a release follows each press */
+    }
   roundtrip (h, "kbc");
   while (next (h) != NOTHING)
     ;
@@ -525,11 +552,12 @@ static void
 rates (TnHarness *h, uint8_t a, uint8_t b, uint8_t c)
 {
   const uint8_t rate[3] = { a, b, c };
-  for (unsigned i = 0; i < 3; i++) {
-    mouse (h, 0xf3);
-    mouse (h, rate[i]);
-    expect (h, "1fa");
-  }
+  for (unsigned i = 0; i < 3; i++)
+    {
+      mouse (h, 0xf3);
+      mouse (h, rate[i]);
+      expect (h, "1fa");
+    }
 }
 
 static void

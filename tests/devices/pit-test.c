@@ -182,19 +182,21 @@ test_mode3 (void)
   program (h, 0, 6, 10);
   int64_t t = loaded (h);
   static const uint8_t even[] = { 10, 8, 6, 4, 2, 10, 8, 6, 4, 2 };
-  for (unsigned i = 0; i < 30; i++) {
-    clocks_from (h, t, i);
-    g_assert_cmpuint (count (h, 0), ==, even[i % 10]);
-    g_assert_cmpint (out (h, 0), ==, i % 10 < 5);
-  }
+  for (unsigned i = 0; i < 30; i++)
+    {
+      clocks_from (h, t, i);
+      g_assert_cmpuint (count (h, 0), ==, even[i % 10]);
+      g_assert_cmpint (out (h, 0), ==, i % 10 < 5);
+    }
   program (h, 1, 6, 5);
   t = loaded (h);
   static const uint8_t odd[] = { 4, 2, 0, 4, 2 };
-  for (unsigned i = 0; i < 15; i++) {
-    clocks_from (h, t, i);
-    g_assert_cmpuint (count (h, 1), ==, odd[i % 5]);
-    g_assert_cmpint (out (h, 1), ==, i % 5 < 3);
-  }
+  for (unsigned i = 0; i < 15; i++)
+    {
+      clocks_from (h, t, i);
+      g_assert_cmpuint (count (h, 1), ==, odd[i % 5]);
+      g_assert_cmpint (out (h, 1), ==, i % 5 < 3);
+    }
   program (h, 0, 6, 0); /* 65536, as a BIOS sets it */
   t = loaded (h);
   tn_harness_line_edges (h, "isa:0");
@@ -341,12 +343,13 @@ test_port61 (void)
   TnHarness *h = new_pit ();
   unsigned toggles = 0;
   uint8_t last = tn_harness_in8 (h, 0x61) & 0x10;
-  for (unsigned i = 0; i < 1000; i++) {
-    tn_harness_clock_step (h, 2000);
-    uint8_t now = tn_harness_in8 (h, 0x61) & 0x10;
-    toggles += now != last;
-    last = now;
-  }
+  for (unsigned i = 0; i < 1000; i++)
+    {
+      tn_harness_clock_step (h, 2000);
+      uint8_t now = tn_harness_in8 (h, 0x61) & 0x10;
+      toggles += now != last;
+      last = now;
+    }
   g_assert_cmpuint (toggles, >=, 132); /* 2 ms of 15.085 us */
   g_assert_cmpuint (toggles, <=, 133);
   tn_harness_out8 (h, 0x61, 0xff);
@@ -382,13 +385,14 @@ test_rates (void)
   TnHarness *h = new_pit ();
   tn_harness_out8 (h, CONTROL, 0x38);
   tn_harness_line_edges (h, "isa:0");
-  for (unsigned i = 0; i < 100; i++) {
-    tn_harness_out8 (h, 0x40, 0x00);
-    tn_harness_out8 (h, 0x40, 0x10);
-    g_assert_true (tn_harness_swap (h, "pit", NULL, NULL));
-    tn_harness_clock_step (h, 4 * TN_NS_PER_MS);
-    g_assert_cmpuint (tn_harness_line_edges (h, "isa:0"), ==, 1);
-  }
+  for (unsigned i = 0; i < 100; i++)
+    {
+      tn_harness_out8 (h, 0x40, 0x00);
+      tn_harness_out8 (h, 0x40, 0x10);
+      g_assert_true (tn_harness_swap (h, "pit", NULL, NULL));
+      tn_harness_clock_step (h, 4 * TN_NS_PER_MS);
+      g_assert_cmpuint (tn_harness_line_edges (h, "isa:0"), ==, 1);
+    }
   program (h, 0, 4, 2);
   tn_harness_clock_step (h, 10 * TN_NS_PER_MS);
   g_assert_cmpuint (tn_harness_line_edges (h, "isa:0"), <=, 1001);

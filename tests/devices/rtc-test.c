@@ -150,10 +150,11 @@ test_update (void)
   g_assert_cmphex (get (h, C) & 0x90, ==, 0x90);
   g_assert_false (tn_harness_line (h, "isa:8"));
   g_assert_cmphex (get (h, C), ==, 0);
-  for (unsigned i = 0; i < 10; i++) {
-    tn_harness_clock_step (h, TN_NS_PER_S);
-    g_assert_cmphex (get (h, C) & 0x90, ==, 0x90);
-  }
+  for (unsigned i = 0; i < 10; i++)
+    {
+      tn_harness_clock_step (h, TN_NS_PER_S);
+      g_assert_cmphex (get (h, C) & 0x90, ==, 0x90);
+    }
   g_assert_cmpuint (tn_harness_line_edges (h, "isa:8"), ==, 11);
   tn_harness_reset (h);
   g_assert_cmphex (get (h, B), ==, H24);
@@ -167,11 +168,12 @@ test_periodic (void)
   unsigned seen = 0;
   set (h, B, PIE | H24); /* 1024 Hz */
   tn_harness_line_edges (h, "isa:8");
-  for (unsigned i = 0; i < 10000; i++) {
-    tn_harness_clock_step (h, 100 * TN_NS_PER_US);
-    if (tn_harness_line (h, "isa:8"))
-      seen += get (h, C) == 0xc0;
-  }
+  for (unsigned i = 0; i < 10000; i++)
+    {
+      tn_harness_clock_step (h, 100 * TN_NS_PER_US);
+      if (tn_harness_line (h, "isa:8"))
+        seen += get (h, C) == 0xc0;
+    }
   g_assert_cmpuint (seen, >=, 1023); /* the last second's flags may have come together */
   g_assert_cmpuint (seen, <=, 1025);
   set (h, A, 0x2f); /* 2 Hz */
@@ -206,10 +208,11 @@ test_alarm (void)
   set (h, 5, 0xff); /* any hour, any minute: at second 15 */
   set (h, 3, 0xc0);
   tn_harness_line_edges (h, "isa:8");
-  for (unsigned i = 0; i < 600; i++) {
-    tn_harness_clock_step (h, TN_NS_PER_S);
-    get (h, C);
-  }
+  for (unsigned i = 0; i < 600; i++)
+    {
+      tn_harness_clock_step (h, TN_NS_PER_S);
+      get (h, C);
+    }
   g_assert_cmpuint (tn_harness_line_edges (h, "isa:8"), ==, 10);
   set (h, 3, 0x75); /* no such minute */
   tn_harness_clock_step (h, 90000 * TN_NS_PER_S);

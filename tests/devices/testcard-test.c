@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The test card on the fake bus: text, POST codes, exit, scratch places, interrupt lines, buffering. */
+/* The test card on the fake bus: text, POST codes, exit, scratch places, interrupt lines,
+ * buffering. */
 #include <tenon/harness.h>
 
 #include <string.h>

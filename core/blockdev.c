@@ -44,6 +44,7 @@ struct Store {
   const TnBlockOps *ops;
   void *self;
   TnBlock *front;
+  bool used;       /* since somebody asked */
   GThread *worker; /* lazily made */
   GAsyncQueue *queue;
 };
@@ -472,6 +473,8 @@ submit (TnBlock *block, RequestKind kind, uint64_t offset, void *buffer, size_t 
                   .size = size,
                   .done = done,
                   .data = data };
+  if (store)
+    store->used = true;
   r->ops = store ? store_ops (store, &r->self) : NULL;
   r->serial = hub->submitted++;
   hub->in_flight++;
@@ -547,4 +550,19 @@ tn_block_commit (TnDevice *back, const TnBlockInfo *before)
   if (now.size != before->size || now.present != before->present
       || now.sector_size != before->sector_size || now.read_only != before->read_only)
     tell_changed (back->machine, back->name);
+}
+
+/* ---- For the title of a window ---- */
+
+void
+tn_machine_busy_blocks (TnMachine *m, GString *names)
+{
+  for (unsigned n = 0; n < m->blocks->stores->len; n++)
+    {
+      Store *store = m->blocks->stores->pdata[n];
+
+      if (store->used)
+        g_string_append_printf (names, "%s%s", names->len ? " " : "", store->name);
+      store->used = false;
+    }
 }

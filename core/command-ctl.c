@@ -13,8 +13,9 @@
 #include <sysexits.h>
 
 static const char *const requests[]
-    = { "swap", "status", "pause", "resume", "reset", "quit",     "poweroff",
-        "list", "show",   "stat",  "log",    "help",  "machines", NULL };
+    = { "swap",   "status", "pause", "resume", "reset", "quit",     "poweroff",
+        "list",   "show",   "stat",  "log",    "help",  "machines", "screenshot",
+        "screen", "type",   "key",   "mouse",  NULL };
 
 static const TnUsage ctl_usage = {
   .name = "ctl",
@@ -32,9 +33,15 @@ static const TnUsage ctl_usage = {
     "  list                   devices, their plugins and files\n"
     "  show DEVICE            ports, memory, lines and timers that a device holds\n"
     "  stat                   counters\n"
+    "  screenshot FILE [CARD] write what is on the screen to a PNG file\n"
+    "  screen [CARD]          what stands on a text screen\n"
+    "  type TEXT...           type a text; \\n is Enter\n"
+    "  key NAME...            press keys one after the other: f1, ctrl-alt-delete\n"
+    "  mouse DX DY [BUTTONS]  move the mouse, with these buttons down: left,right,middle\n"
     "  log [CATEGORY:]LEVEL   change what is logged\n"
     "  machines               the machines that are running",
   .examples = "  tenon ctl swap com1\n"
+              "  tenon ctl type 'ls -l\\n'\n"
               "  tenon ctl demo swap com1 build/plugins/.libs/uart16550a.so\n"
               "  tenon ctl --socket /run/user/1000/tenon/demo.sock status\n",
   .min = 1,
@@ -137,6 +144,8 @@ call (const char *path, char **words)
 static char *
 absolute_file (GPtrArray *words)
 {
+  if (words->len >= 2 && strcmp (words->pdata[0], "screenshot") == 0)
+    return words->pdata[1] = g_canonicalize_filename (words->pdata[1], NULL);
   if (words->len < 3 || strcmp (words->pdata[0], "swap") != 0 || !strchr (words->pdata[2], '/'))
     return NULL;
   return words->pdata[2] = g_canonicalize_filename (words->pdata[2], NULL);

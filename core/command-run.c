@@ -39,13 +39,18 @@ tn_command_run (int argc, char **argv)
   g_autoptr (TnLog) log = tn_log_new ();
   g_autoptr (TnConfig) config = NULL;
   g_autoptr (GError) error = NULL;
-  const char *log_file = NULL;
+  const char *log_file = NULL, *display = NULL;
+  g_autofree char *display_set = NULL;
   TnRunOptions run = { 0 };
   const TnOption options[] = {
     { "set", 's', "DEVICE.PROPERTY=VALUE", "override a setting; machine.NAME too; may be repeated",
       TN_OPTION_STRINGS, sets },
     { "plugin-path", 'P', "DIR", "look for plugins here first; may be repeated", TN_OPTION_STRINGS,
       directories },
+    { "display", 'd', "KIND",
+      "where the screen is shown: none, text, sdl, vnc; auto: a window if\n"
+      "                              there is a desktop",
+      TN_OPTION_STRING, &display },
     { "log", 'l', "[CATEGORY:]LEVEL", "what to log: error, warning, info, guest-error, debug",
       TN_OPTION_STRINGS, levels },
     { "log-file", 0, "FILE", "log to this file, too", TN_OPTION_STRING, &log_file },
@@ -65,6 +70,8 @@ tn_command_run (int argc, char **argv)
     return tn_command_fail (error->code == TN_ERROR_IO ? EX_CANTCREAT : EX_USAGE, "%s",
                             error->message);
   tn_command_plugin_path (directories);
+  if (display)
+    g_ptr_array_add (sets, display_set = g_strconcat ("machine.display=", display, NULL));
   g_ptr_array_add (sets, NULL);
   config = tn_setup_load (files->pdata[0], (const char *const *) sets->pdata, &code);
   return config ? tn_run (config, log, &run) : code;

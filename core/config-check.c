@@ -27,6 +27,7 @@ kind_name (TnKind kind)
     case TN_KIND_DEVICE: return "device";
     case TN_KIND_CHAR: return "character back end";
     case TN_KIND_BLOCK: return "block back end";
+    case TN_KIND_DISPLAY: return "display back end";
     }
   return "plugin of another kind";
 }

@@ -7,6 +7,7 @@
 #include "configuration.h"
 
 #include "config-text.h"
+#include "keymap.h"
 #include "suggest.h"
 
 #include <libconfig.h>
@@ -28,6 +29,9 @@ typedef struct {
 static const char *const clock_choices[] = { "real", "counted", NULL };
 static const char *const fault_choices[] = { "reset", "stop", NULL };
 
+/* ORDER: TnConfigDisplay */
+static const char *const display_choices[] = { "auto", "none", "text", "sdl", "vnc", NULL };
+
 static const Key machine_keys[] = {
   { "name", KEY_STRING, offsetof (TnConfig, name) },
   { "memory", KEY_UINT, offsetof (TnConfig, memory), 1, 3072 },
@@ -36,6 +40,8 @@ static const Key machine_keys[] = {
     100000000000 },
   { "rtc", KEY_RTC },
   { "triple-fault", KEY_CHOICE, offsetof (TnConfig, triple_fault), .choices = fault_choices },
+  { "display", KEY_CHOICE, offsetof (TnConfig, display), .choices = display_choices },
+  { "keyboard", KEY_CHOICE, offsetof (TnConfig, keyboard), .choices = tn_keymap_names },
 };
 static const Key cpu_keys[] = {
   { "apic", KEY_BOOL, offsetof (TnConfig, apic) },
@@ -382,6 +388,13 @@ set_machine (Loader *l, bool cpu, TnConfigValue *v)
   value_free (v);
 }
 
+/* Settings of the machine first: they may add a device that others are about. */
+static bool
+sets_machine (const char *set)
+{
+  return g_str_has_prefix (set, "machine.");
+}
+
 static void
 apply_set (Loader *l, const char *set)
 {
@@ -406,6 +419,57 @@ apply_set (Loader *l, const char *set)
     set_machine (l, path[strlen ("machine")] == '.', v);
   else
     set_device (l, path, v);
+}
+
+/* ---- Display ---- */
+
+static TnConfigValue *
+text_value (const char *name, const char *text)
+{
+  TnConfigValue *v = g_new0 (TnConfigValue, 1);
+
+  v->type = TN_CONFIG_TEXT;
+  v->name = g_strdup (name);
+  v->string = g_strdup (text);
+  return v;
+}
+
+/* Display back ends are known by their plugins' names: display-sdl is what "sdl" asks for.  One
+   that was asked for stands in for those of the file; without a wish there is a window where there
+   is a desktop. */
+static void
+add_display (TnConfig *config)
+{
+  bool automatic = config->display == TN_CONFIG_DISPLAY_AUTO;
+  uint64_t display = config->display;
+  TnConfigDevice *d;
+
+  for (guint i = 0; i < config->devices->len; i++)
+    {
+      d = config->devices->pdata[i];
+      if (!d->plugin || !g_str_has_prefix (d->plugin, "display-"))
+        continue;
+      if (automatic)
+        return;
+      d->enabled = false;
+    }
+  if (automatic && (g_getenv ("DISPLAY") || g_getenv ("WAYLAND_DISPLAY")))
+    display = TN_CONFIG_DISPLAY_SDL;
+  if (display <= TN_CONFIG_DISPLAY_NONE)
+    return;
+  d = tn_config_device (config, "display");
+  if (d && !d->plugin)
+    return;
+  if (d)
+    g_ptr_array_remove (config->devices, d);
+  d = g_new0 (TnConfigDevice, 1);
+  d->name = g_strdup ("display");
+  d->plugin = g_strconcat ("display-", display_choices[display], NULL);
+  d->enabled = true;
+  d->values = g_ptr_array_new_with_free_func ((GDestroyNotify) value_free);
+  if (automatic)
+    g_ptr_array_add (d->values, text_value ("optional", "true"));
+  g_ptr_array_add (config->devices, d);
 }
 
 /* ---- The whole ---- */
@@ -502,8 +566,14 @@ tn_config_load (const char *file, const char *const *sets, GPtrArray *errors)
       else
         syntax_error (&l, &lc);
       config_destroy (&lc);
-      for (; sets && *sets; sets++)
-        apply_set (&l, *sets);
+      for (const char *const *set = sets; set && *set; set++)
+        if (sets_machine (*set))
+          apply_set (&l, *set);
+      if (errors->len == 0)
+        add_display (l.config);
+      for (const char *const *set = sets; set && *set; set++)
+        if (!sets_machine (*set))
+          apply_set (&l, *set);
     }
   tn_config_text_free (l.text);
   return l.config;

@@ -56,6 +56,13 @@ typedef struct {
 
 typedef enum { TN_CONFIG_CLOCK_REAL, TN_CONFIG_CLOCK_COUNTED } TnConfigClock;
 typedef enum { TN_CONFIG_FAULT_RESET, TN_CONFIG_FAULT_STOP } TnConfigFault;
+typedef enum {
+  TN_CONFIG_DISPLAY_AUTO,
+  TN_CONFIG_DISPLAY_NONE,
+  TN_CONFIG_DISPLAY_TEXT,
+  TN_CONFIG_DISPLAY_SDL,
+  TN_CONFIG_DISPLAY_VNC,
+} TnConfigDisplay;
 
 typedef struct {
   char *file;
@@ -64,6 +71,8 @@ typedef struct {
   uint64_t clock;  /* TnConfigClock */
   uint64_t instructions_per_second;
   uint64_t triple_fault; /* TnConfigFault */
+  uint64_t display;      /* TnConfigDisplay */
+  uint64_t keyboard;     /* a number of tn_keymap_names */
   bool rtc_local;
   int64_t rtc_offset; /* s, with !rtc_local */
   bool apic;

@@ -96,7 +96,7 @@ check_property (const Check *check, const TnProperty *p)
   if (p->type == TN_PROP_TYPE_UINT && p->max > UINT32_MAX)
     return fail (check, "property '%s': its range is wider than 32 bits", p->name);
   if (p->type == TN_PROP_TYPE_LINK
-      && (p->link_kind < TN_KIND_DEVICE || p->link_kind > TN_KIND_BLOCK))
+      && (p->link_kind < TN_KIND_DEVICE || p->link_kind > TN_KIND_DISPLAY))
     return fail (check, "property '%s' links to no known kind", p->name);
   return true;
 }
@@ -207,6 +207,8 @@ check_operations (const Check *check)
           || p->block_ops->write == NULL || p->block_ops->flush == NULL))
     return fail (check,
                  "a block back end needs block_ops with 'info', 'read', 'write' and 'flush'");
+  if (p->kind == TN_KIND_DISPLAY && (p->display_ops == NULL || p->display_ops->update == NULL))
+    return fail (check, "a display back end needs display_ops with 'update'");
   return true;
 }
 
@@ -236,7 +238,7 @@ tn_descriptor_take (TnPlugin *plugin, const TnPlugin *raw, const char *path, GEr
   memcpy (plugin, raw, raw->struct_size);
   if (!valid_name (plugin->name))
     return fail (&check, "its name is missing, or not made of lower case letters, digits and '-'");
-  if (plugin->kind < TN_KIND_DEVICE || plugin->kind > TN_KIND_BLOCK)
+  if (plugin->kind < TN_KIND_DEVICE || plugin->kind > TN_KIND_DISPLAY)
     return fail (&check, "unknown kind %d", plugin->kind);
   if (plugin->instance_size < sizeof (TnDevice *) || plugin->instance_size > MAX_INSTANCE)
     return fail (&check, "instance size %zu is not possible", plugin->instance_size);

@@ -810,6 +810,36 @@ tn_harness_pointer (TnHarness *h, int dx, int dy, int wheel, unsigned buttons)
   unlock (h);
 }
 
+const TnScreen *
+tn_harness_screen (TnHarness *h, const char *card)
+{
+  GError *error = NULL;
+  const TnScreen *screen;
+
+  lock (h);
+  screen = tn_machine_screen (h->machine, card, &error);
+  unlock (h);
+  if (screen == NULL)
+    die ("%s", error->message);
+  return screen;
+}
+
+char *
+tn_harness_screen_text (TnHarness *h, const char *card)
+{
+  return tn_screen_text (tn_harness_screen (h, card));
+}
+
+void
+tn_harness_run (TnHarness *h, unsigned ms)
+{
+  int64_t end = g_get_monotonic_time () + ms * (int64_t) 1000;
+
+  while (g_get_monotonic_time () < end)
+    if (!g_main_context_iteration (h->context, FALSE))
+      g_usleep (500);
+}
+
 GBytes *
 tn_harness_save (TnHarness *h)
 {

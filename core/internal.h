@@ -104,6 +104,8 @@ typedef struct TnPciBus TnPciBus;
 typedef struct TnIsaDma TnIsaDma;
 typedef struct TnCharHub TnCharHub;
 typedef struct TnBlockHub TnBlockHub;
+typedef struct TnDisplayHub TnDisplayHub;
+typedef struct TnTypist TnTypist;
 
 struct TnMachine {
   GRecMutex lock;
@@ -117,6 +119,8 @@ struct TnMachine {
   TnIsaDma *dma;
   TnCharHub *chars;
   TnBlockHub *blocks;
+  TnDisplayHub *displays;
+  TnTypist *typist;
   GPtrArray *devices;
   GMainContext *context;
   char *base_dir;
@@ -162,6 +166,7 @@ struct TnRegion {
   TnCardMemory *memory; /* ROM and RAM */
   uint32_t offset;      /* of the first byte in `memory` */
   char *name;           /* RAM that is saved; NULL for ROMs and aliases */
+  uint8_t *dirty;       /* a byte per page: noted while it was not mapped; NULL: not tracked */
 };
 
 extern const TnResourceClass tn_region_class;
@@ -258,6 +263,12 @@ bool tn_block_has_host (TnMachine *m, const char *name);
 /* After a back end was swapped: tells the front end if its medium looks different. */
 void tn_block_commit (TnDevice *back, const TnBlockInfo *before);
 bool tn_block_backend_info (TnDevice *back, TnBlockInfo *info);
+
+TnDisplayHub *tn_display_hub_new (TnMachine *m);
+void tn_display_hub_free (TnDisplayHub *hub);
+
+TnTypist *tn_typist_new (TnMachine *m);
+void tn_typist_free (TnTypist *typist);
 
 /* ---- State ---- */
 

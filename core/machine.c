@@ -91,6 +91,8 @@ tn_machine_new (const TnMachineConfig *config, GError **error)
   m->dma = tn_isadma_new ();
   m->chars = tn_char_hub_new ();
   m->blocks = tn_block_hub_new (m, config->block_by_hand);
+  m->displays = tn_display_hub_new (m);
+  m->typist = tn_typist_new (m);
   return m;
 }
 
@@ -105,7 +107,7 @@ tn_machine_free (TnMachine *m)
   tn_memory_map_hold (m->memory);
   tn_machine_drain_blocks (m);
   /* Front ends end before the back ends that they use. */
-  for (TnKind kind = TN_KIND_DEVICE; kind <= TN_KIND_BLOCK; kind++)
+  for (TnKind kind = TN_KIND_DEVICE; kind <= TN_KIND_DISPLAY; kind++)
     for (unsigned n = m->devices->len; n-- > 0;)
       {
         TnDevice *device = m->devices->pdata[n];
@@ -116,6 +118,8 @@ tn_machine_free (TnMachine *m)
   tn_block_hub_free (m->blocks);
   while (m->devices->len > 0)
     tn_device_destroy (g_ptr_array_steal_index (m->devices, m->devices->len - 1));
+  tn_typist_free (m->typist);
+  tn_display_hub_free (m->displays);
   tn_char_hub_free (m->chars);
   tn_isadma_free (m->dma);
   tn_pci_bus_free (m->pci);

@@ -62,6 +62,8 @@ typedef struct {
      With `check` only look whether it could be loaded. */
   GVariant *(*save_cpus) (void *opaque);
   bool (*load_cpus) (void *opaque, GVariant *state, bool check, GError **error);
+  /* What a window's title says; free with g_free (). */
+  char *(*title) (void *opaque);
 } TnMachineHooks;
 
 typedef enum {
@@ -214,6 +216,20 @@ const char *tn_module_path (const TnModule *module);
 
 bool tn_machine_send_key (TnMachine *m, TnKey key, bool down);
 bool tn_machine_send_pointer (TnMachine *m, const TnPointerEvent *event);
+/* Types a text; returns how many characters the keyboard does not have.  Presses keys one after the
+   other and lets them go.  Both are queued. */
+unsigned tn_machine_type (TnMachine *m, const char *text);
+void tn_machine_press (TnMachine *m, const TnKey *keys, unsigned n);
+/* The layout that the guest has, a number of tn_keymap_names. */
+void tn_machine_set_keyboard (TnMachine *m, unsigned layout);
+
+/* ---- Pictures ---- */
+
+/* The screen of a card (NULL: the first that has one), brought up to date; valid until the lock is
+   let go. */
+const TnScreen *tn_machine_screen (TnMachine *m, const char *card, GError **error);
+/* Its text, lines ended by '\n' without trailing blanks; free with g_free (). */
+char *tn_screen_text (const TnScreen *screen);
 
 /* ---- Block requests ---- */
 
@@ -222,6 +238,9 @@ void tn_machine_drain_blocks (TnMachine *m);
 /* Delivers what is complete; with `wait`, waits until none is in flight.  Returns whether any was
    delivered. */
 bool tn_machine_settle_blocks (TnMachine *m, bool wait);
+
+/* Names of the back ends that had requests since the last call, with spaces between them. */
+void tn_machine_busy_blocks (TnMachine *m, GString *names);
 
 /* ---- Odds and ends ---- */
 

@@ -126,7 +126,7 @@ tn_options_parse (const TnUsage *usage, const TnOption *options, int argc, char 
 
       if (!ended && strcmp (argv[i], "--") == 0)
         ended = true;
-      else if (!ended && argv[i][0] == '-' && argv[i][1])
+      else if (!ended && argv[i][0] == '-' && argv[i][1] && !g_ascii_isdigit (argv[i][1]))
         code = take (usage, options, argc, argv, &i);
       else
         g_ptr_array_add (operands, argv[i]);

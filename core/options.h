@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Command lines: "--name VALUE", "--name=VALUE", "-n VALUE", "--" ends the options.  Unknown
- * options are errors with a suggestion.
+ * Command lines: "--name VALUE", "--name=VALUE", "-n VALUE", "--" ends the options.  A
+ * negative number is none.  Unknown options are errors with a suggestion.
  */
 #pragma once
 

@@ -231,6 +231,7 @@ kind_name (TnKind kind)
 {
   return kind == TN_KIND_CHAR    ? "character back end"
          : kind == TN_KIND_BLOCK ? "disk back end"
+         : kind == TN_KIND_DISPLAY ? "display back end"
                                  : "device";
 }
 

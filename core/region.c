@@ -85,6 +85,8 @@ tn_region_map (TnRegion *r, GError **error)
   if (!claim (r, &holder))
     return refuse (r, holder, error);
   r->mapped = true;
+  if (r->dirty != NULL)
+    vmm_vm_track (r->machine->vm, r->first, r->count, true);
   return true;
 }
 
@@ -96,6 +98,12 @@ tn_region_unmap (TnRegion *r)
   if (!r->mapped)
     return;
   r->mapped = false;
+  /* What was written since, and not seen yet by whoever has it in his TLB. */
+  if (r->dirty != NULL)
+    {
+      memset (r->dirty, 1, r->count / VMM_PAGE_SIZE);
+      vmm_vm_track (m->vm, r->first, r->count, false);
+    }
   if (r->space == TN_SPACE_PORT)
     tn_bus_release (m->bus, r);
   else
@@ -189,6 +197,7 @@ region_free (TnResource *resource)
 
   tn_region_unmap (r);
   tn_card_memory_unref (r->memory);
+  g_free (r->dirty);
   g_free (r->name);
   g_free (r);
 }
@@ -330,6 +339,45 @@ tn_device_add_ram (TnDevice *device, const char *name, uint32_t first, uint32_t 
   r->name = g_strdup (name);
   *host = r->memory->bytes;
   return show (r, first, error);
+}
+
+TnRegion *
+tn_device_ram_new (TnDevice *device, const char *name, uint32_t count, uint8_t **host)
+{
+  TnRegion *r;
+
+  g_return_val_if_fail (device != NULL && name != NULL && host != NULL, NULL);
+  g_return_val_if_fail (count > 0 && count % VMM_PAGE_SIZE == 0, NULL);
+  r = tn_region_new (device->instance, TN_SPACE_MEMORY, TN_REGION_RAM, count, NULL, 0);
+  r->memory = tn_card_memory_new (count);
+  r->name = g_strdup (name);
+  *host = r->memory->bytes;
+  return r;
+}
+
+void
+tn_region_track (TnRegion *r)
+{
+  g_return_if_fail (r != NULL && r->kind == TN_REGION_RAM);
+  if (r->dirty == NULL)
+    r->dirty = g_malloc (r->count / VMM_PAGE_SIZE);
+  memset (r->dirty, 1, r->count / VMM_PAGE_SIZE);
+  if (r->mapped)
+    vmm_vm_track (r->machine->vm, r->first, r->count, true);
+}
+
+bool
+tn_region_take_dirty (TnRegion *r, uint32_t offset)
+{
+  uint8_t *noted;
+  bool dirty;
+
+  g_return_val_if_fail (r != NULL && r->dirty != NULL && offset < r->count, false);
+  noted = &r->dirty[offset / VMM_PAGE_SIZE];
+  dirty = r->mapped && vmm_vm_take_dirty (r->machine->vm, r->first + (offset & -VMM_PAGE_SIZE));
+  dirty |= *noted;
+  *noted = 0;
+  return dirty;
 }
 
 TnRegion *

@@ -173,6 +173,13 @@ static const Request requests[] = {
   { "list", "", "devices, their plugins and files", 0, 0, list },
   { "show", "DEVICE", "ports, memory, lines and timers that a device holds", 1, 1, show },
   { "stat", "", "counters", 0, 0, stat_request },
+  { "screenshot", "FILE.png [CARD]", "write what is on the screen to a file", 1, 2,
+    tn_run_screenshot },
+  { "screen", "[CARD]", "what stands on a text screen", 0, 1, tn_run_screen },
+  { "type", "TEXT...", "type a text; \\n is Enter", 1, 60, tn_run_type },
+  { "key", "NAME...", "press keys, one after the other: f1 ctrl-alt-delete", 1, 60, tn_run_key },
+  { "mouse", "DX DY [BUTTONS]", "move the mouse, with these buttons down: left,right", 2, 3,
+    tn_run_mouse },
   { "log", "[CATEGORY:]LEVEL", "change what is logged", 1, 1, log_request },
   { "help", "", "this list", 0, 0, help },
 };

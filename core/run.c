@@ -93,6 +93,12 @@ hook_load_cpus (void *opaque, GVariant *state, bool check, GError **error)
   return tn_processor_load (((TnRun *) opaque)->processor, state, check, error);
 }
 
+static char *
+hook_title (void *opaque)
+{
+  return tn_run_title (opaque);
+}
+
 static const TnMachineHooks hooks = {
   .log = hook_log,
   .request_reset = hook_request_reset,
@@ -103,6 +109,7 @@ static const TnMachineHooks hooks = {
   .send_apic = hook_send_apic,
   .save_cpus = hook_save_cpus,
   .load_cpus = hook_load_cpus,
+  .title = hook_title,
 };
 
 static void
@@ -249,6 +256,7 @@ make_machine (TnRun *run, GError **error)
   if (!run->processor)
     return false;
   tn_machine_lock (run->machine);
+  tn_machine_set_keyboard (run->machine, run->config->keyboard);
   ok = tn_setup_devices (run->machine, run->config, error)
        && tn_machine_realize (run->machine, error);
   if (ok)

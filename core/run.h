@@ -32,6 +32,11 @@ typedef struct {
   guint signals[3];
   bool paused; /* by the user */
   int code;    /* exit code */
+  struct {
+    int64_t time; /* host's, us */
+    uint64_t instructions;
+    unsigned mips;
+  } speed; /* for the title */
 } TnRun;
 
 /* Runs the machine to its end; returns the exit code. */
@@ -46,6 +51,16 @@ void tn_run_quit (TnRun *run, int code);
 bool tn_run_swap (TnRun *run, const char *device, const char *file, GError **error);
 /* TnControlFunc: run-control.c */
 int tn_run_control (void *run, int argc, char **argv, GString *reply);
+
+/* ---- run-display.c: what the user sees and types ---- */
+
+char *tn_run_title (TnRun *run);
+/* Requests, see run-control.c */
+int tn_run_screenshot (TnRun *run, char **words, int n, GString *reply);
+int tn_run_screen (TnRun *run, char **words, int n, GString *reply);
+int tn_run_type (TnRun *run, char **words, int n, GString *reply);
+int tn_run_key (TnRun *run, char **words, int n, GString *reply);
+int tn_run_mouse (TnRun *run, char **words, int n, GString *reply);
 
 /* ---- watchdog.c: swaps devices whose plugin file changes ---- */
 

@@ -202,14 +202,29 @@ tn_state_load_device (TnInstance *instance, GVariant *state, GError **error)
 
 /* ---- The machine ---- */
 
+/* The n-th device that belongs to a saved machine, or NULL: who looks at it does not. */
+static TnDevice *
+nth_saved (TnMachine *m, unsigned n)
+{
+  for (unsigned i = 0; i < m->devices->len; i++)
+    {
+      TnDevice *device = m->devices->pdata[i];
+
+      if (device->instance->plugin->kind != TN_KIND_DISPLAY && n-- == 0)
+        return device;
+    }
+  return NULL;
+}
+
 static GVariant *
 save_devices (TnMachine *m)
 {
   GVariantBuilder builder;
+  TnDevice *device;
 
   g_variant_builder_init (&builder, G_VARIANT_TYPE (DEVICES_TYPE));
-  for (unsigned n = 0; n < m->devices->len; n++)
-    g_variant_builder_add_value (&builder, tn_state_save_device (m->devices->pdata[n], true));
+  for (unsigned n = 0; (device = nth_saved (m, n)) != NULL; n++)
+    g_variant_builder_add_value (&builder, tn_state_save_device (device, true));
   return g_variant_builder_end (&builder);
 }
 
@@ -250,13 +265,14 @@ refuse (GError **error, const char *why)
 static bool
 check_devices (TnMachine *m, GVariant *devices, GError **error)
 {
-  bool valid = g_variant_n_children (devices) == m->devices->len;
+  unsigned count = g_variant_n_children (devices);
+  bool valid = true;
 
-  if (!valid)
+  if ((count > 0 && nth_saved (m, count - 1) == NULL) || nth_saved (m, count) != NULL)
     return refuse (error, "it is of a machine with other devices");
-  for (unsigned n = 0; n < m->devices->len && valid; n++)
+  for (unsigned n = 0; n < count && valid; n++)
     {
-      TnDevice *device = m->devices->pdata[n];
+      TnDevice *device = nth_saved (m, n);
       GVariant *state = g_variant_get_child_value (devices, n);
       const char *name;
 
@@ -321,17 +337,19 @@ load_devices (TnMachine *m, GVariant *devices, GVariant *lines, GError **error)
 {
   bool done = true;
 
-  for (unsigned n = 0; n < m->devices->len && done; n++)
+  unsigned count = g_variant_n_children (devices);
+
+  for (unsigned n = 0; n < count && done; n++)
     {
       GVariant *state = g_variant_get_child_value (devices, n);
 
-      done = load_device (m->devices->pdata[n], state, error);
+      done = load_device (nth_saved (m, n), state, error);
       g_variant_unref (state);
     }
   tn_broker_load_driven (m->broker, lines);
   tn_broker_settle (m->broker);
-  for (unsigned n = 0; n < m->devices->len && done; n++)
-    done = restored (((TnDevice *) m->devices->pdata[n])->instance, error);
+  for (unsigned n = 0; n < count && done; n++)
+    done = restored (nth_saved (m, n)->instance, error);
   return done;
 }
 

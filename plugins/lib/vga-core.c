@@ -67,33 +67,65 @@ bit_at (uint8_t value, unsigned bit, unsigned to)
   return (uint32_t) (value >> bit & 1) << to;
 }
 
-static uint32_t
-dot_clock (const VgaCore *vga)
+uint32_t
+vga_dot_clock (const VgaCore *vga)
 {
   uint32_t hz = (vga->misc & MISC_CLOCK) == 0x04 ? 28322000 : 25175000;
+
+  if (vga->extension.dot_hz)
+    hz = vga->extension.dot_hz;
   return vga->sequencer[SEQ_CLOCKING] & SEQ_CLOCKING_HALF ? hz / 2 : hz;
+}
+
+static bool
+totals (const VgaCore *vga, VgaBeam *beam)
+{
+  const uint8_t *c = vga->crtc, over = c[CR_OVERFLOW];
+  const VgaExtension *e = &vga->extension;
+  uint32_t dots = vga->sequencer[SEQ_CLOCKING] & SEQ_CLOCKING_8_DOTS ? 8 : 9;
+  uint32_t scale = c[CR_MODE] & CR_MODE_DOUBLE_LINES ? 2 : 1;
+  uint32_t total = (c[CR_V_TOTAL] | bit_at (over, 0, 8) | bit_at (over, 5, 9) | e->v_total) + 2;
+  uint32_t across = c[CR_H_TOTAL] + e->h_total;
+
+  if (across == 0 || total < 16)
+    return false;
+  beam->dots_per_line = (across + 5) * dots;
+  beam->lines = total * scale;
+  return true;
+}
+
+bool
+vga_frame (const VgaCore *vga, int64_t now, int64_t *frame)
+{
+  VgaBeam beam;
+
+  if (!totals (vga, &beam))
+    return false;
+  *frame = tn_ns_to_ticks (now, vga_dot_clock (vga)) / ((int64_t) beam.dots_per_line * beam.lines);
+  return true;
 }
 
 bool
 vga_beam (const VgaCore *vga, int64_t now, VgaBeam *beam)
 {
   const uint8_t *c = vga->crtc, over = c[CR_OVERFLOW];
+  const VgaExtension *e = &vga->extension;
   uint32_t dots = vga->sequencer[SEQ_CLOCKING] & SEQ_CLOCKING_8_DOTS ? 8 : 9;
   uint32_t scale = c[CR_MODE] & CR_MODE_DOUBLE_LINES ? 2 : 1;
-  uint32_t total = (c[CR_V_TOTAL] | bit_at (over, 0, 8) | bit_at (over, 5, 9)) + 2;
-  uint32_t display = (c[CR_V_DISPLAY_END] | bit_at (over, 1, 8) | bit_at (over, 6, 9)) + 1;
-  uint32_t start = c[CR_V_RETRACE_START] | bit_at (over, 2, 8) | bit_at (over, 7, 9);
+  uint32_t display
+      = (c[CR_V_DISPLAY_END] | bit_at (over, 1, 8) | bit_at (over, 6, 9) | e->v_display) + 1;
+  uint32_t start = c[CR_V_RETRACE_START] | bit_at (over, 2, 8) | bit_at (over, 7, 9) | e->v_retrace;
   uint32_t length = (c[CR_V_RETRACE_END] - start) & 15;
   uint32_t position;
 
-  if (!c[CR_H_TOTAL] || total < 16)
+  if (!totals (vga, beam))
     return false;
-  beam->dots_per_line = (c[CR_H_TOTAL] + 5) * dots;
-  beam->lines = total * scale;
-  position = tn_ns_to_ticks (now, dot_clock (vga)) % ((uint64_t) beam->dots_per_line * beam->lines);
+  position
+      = tn_ns_to_ticks (now, vga_dot_clock (vga)) % ((uint64_t) beam->dots_per_line * beam->lines);
   beam->line = position / beam->dots_per_line;
   beam->dot = position % beam->dots_per_line;
-  beam->display = beam->line < display * scale && beam->dot < (c[CR_H_DISPLAY_END] + 1u) * dots;
+  beam->display = beam->line < display * scale
+                  && beam->dot < (c[CR_H_DISPLAY_END] + e->h_display + 1u) * dots;
   beam->retrace = beam->line - start * scale < (length ? length : 16) * scale;
   return true;
 }
@@ -202,41 +234,27 @@ vga_port_read (VgaCore *vga, uint32_t port, int64_t now)
   uint8_t index;
   switch (decode (vga, port))
     {
-    case 0x3c0:
-      return vga->attribute_index;
+    case 0x3c0: return vga->attribute_index;
     case 0x3c1:
       index = vga->attribute_index & ATTR_INDEX;
       return index < VGA_N_ATTRIBUTE ? vga->attribute[index] : 0;
-    case 0x3c2:
-      return IS0_SENSE;
-    case 0x3c3:
-      return vga->enable;
-    case 0x3c4:
-      return vga->sequencer_index;
+    case 0x3c2: return IS0_SENSE;
+    case 0x3c3: return vga->enable;
+    case 0x3c4: return vga->sequencer_index;
     case 0x3c5:
       return vga->sequencer_index < VGA_N_SEQUENCER ? vga->sequencer[vga->sequencer_index] : 0;
-    case 0x3c6:
-      return vga->dac_mask;
-    case 0x3c7:
-      return vga->dac_state;
-    case 0x3c8:
-      return vga->dac_index;
-    case 0x3c9:
-      return dac_read (vga);
-    case 0x3ca:
-      return vga->feature;
-    case 0x3cc:
-      return vga->misc;
-    case 0x3ce:
-      return vga->graphics_index;
+    case 0x3c6: return vga->dac_mask;
+    case 0x3c7: return vga->dac_state;
+    case 0x3c8: return vga->dac_index;
+    case 0x3c9: return dac_read (vga);
+    case 0x3ca: return vga->feature;
+    case 0x3cc: return vga->misc;
+    case 0x3ce: return vga->graphics_index;
     case 0x3cf:
       return vga->graphics_index < VGA_N_GRAPHICS ? vga->graphics[vga->graphics_index] : 0;
-    case 0x3d4:
-      return vga->crtc_index;
-    case 0x3d5:
-      return crtc_read (vga);
-    case 0x3da:
-      return input_status_1 (vga, now);
+    case 0x3d4: return vga->crtc_index;
+    case 0x3d5: return crtc_read (vga);
+    case 0x3da: return input_status_1 (vga, now);
     }
   return 0xff;
 }
@@ -244,52 +262,29 @@ vga_port_read (VgaCore *vga, uint32_t port, int64_t now)
 void
 vga_port_write (VgaCore *vga, uint32_t port, uint8_t value)
 {
+  vga->changed = true;
   switch (decode (vga, port))
     {
-    case 0x3c0:
-      attribute_write (vga, value);
-      break;
-    case 0x3c2:
-      vga->misc = value;
-      break;
-    case 0x3c3:
-      vga->enable = value & 1;
-      break;
-    case 0x3c4:
-      vga->sequencer_index = value & 0x1f;
-      break;
+    case 0x3c0: attribute_write (vga, value); break;
+    case 0x3c2: vga->misc = value; break;
+    case 0x3c3: vga->enable = value & 1; break;
+    case 0x3c4: vga->sequencer_index = value & 0x1f; break;
     case 0x3c5:
       if (vga->sequencer_index < VGA_N_SEQUENCER)
         vga->sequencer[vga->sequencer_index] = value & sequencer_mask[vga->sequencer_index];
       break;
-    case 0x3c6:
-      vga->dac_mask = value;
-      break;
-    case 0x3c7:
-      dac_select (vga, value, DAC_READING);
-      break;
-    case 0x3c8:
-      dac_select (vga, value, DAC_WRITING);
-      break;
-    case 0x3c9:
-      dac_write (vga, value);
-      break;
-    case 0x3ce:
-      vga->graphics_index = value & 0x0f;
-      break;
+    case 0x3c6: vga->dac_mask = value; break;
+    case 0x3c7: dac_select (vga, value, DAC_READING); break;
+    case 0x3c8: dac_select (vga, value, DAC_WRITING); break;
+    case 0x3c9: dac_write (vga, value); break;
+    case 0x3ce: vga->graphics_index = value & 0x0f; break;
     case 0x3cf:
       if (vga->graphics_index < VGA_N_GRAPHICS)
         vga->graphics[vga->graphics_index] = value & graphics_mask[vga->graphics_index];
       break;
-    case 0x3d4:
-      vga->crtc_index = value & 0x7f;
-      break;
-    case 0x3d5:
-      crtc_write (vga, value);
-      break;
-    case 0x3da:
-      vga->feature = value & 3;
-      break;
+    case 0x3d4: vga->crtc_index = value & 0x7f; break;
+    case 0x3d5: crtc_write (vga, value); break;
+    case 0x3da: vga->feature = value & 3; break;
     }
 }
 
@@ -300,6 +295,7 @@ vga_init (VgaCore *vga, uint8_t *memory, uint32_t addresses)
 {
   vga->memory = memory;
   vga->addresses = addresses;
+  vga->changed = true;
 }
 
 void
@@ -309,6 +305,7 @@ vga_reset (VgaCore *vga)
   uint32_t addresses = vga->addresses;
   memset (vga, 0, sizeof *vga);
   vga_init (vga, memory, addresses);
+  vga->changed = true;
   vga->enable = 1;
   vga->dac_mask = 0xff;
 }

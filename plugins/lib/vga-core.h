@@ -9,6 +9,7 @@
  *   vga_port_read (&vga, 0x3da, now);  vga_port_write (&vga, 0x3d4, 0x0c);
  *   vga_memory_write (&vga, address - 0xa0000, value);
  *   vga_beam (&vga, now, &beam);            where the electron beam is
+ *   vga_refresh (&vga, &picture, display, now);   the picture
  *   vga_text (&vga);                        what stands on a text screen
  *
  * vga_core_fields saves the registers, not the memory.
@@ -23,7 +24,18 @@ enum {
   VGA_N_GRAPHICS = 9,
   VGA_N_ATTRIBUTE = 21,
   VGA_WINDOW_SIZE = 0x20000, /* A0000-BFFFF */
+  VGA_MAX_CHARACTERS = 456,  /* of a line: 4096 pixels and a little more */
 };
+
+/* What chips add to the CRTC's counters: bits in their places, 0 on a plain VGA.  Not saved. */
+typedef struct {
+  uint32_t h_total, h_display;
+  uint32_t v_total, v_display, v_retrace, line_compare;
+  uint32_t start, offset;
+  uint32_t dot_hz; /* in place of the two clocks; 0: none */
+  bool no_wrap;    /* addresses go on past 256 KiB */
+  bool blank;
+} VgaExtension;
 
 typedef struct {
   uint8_t *memory;
@@ -37,6 +49,9 @@ typedef struct {
   bool attribute_data;                                 /* the next write of 3C0 is data */
   uint8_t dac_mask, dac_index, dac_part, dac_state, palette[768];
   uint32_t latch; /* plane 0 in the low byte */
+
+  VgaExtension extension;
+  bool changed; /* something since the last picture */
 } VgaCore;
 
 extern const TnField vga_core_fields[];
@@ -63,5 +78,25 @@ typedef struct {
 /* False while the CRTC's values make no picture. */
 bool vga_beam (const VgaCore *vga, int64_t now, VgaBeam *beam);
 
+/* The number of the frame since time began.  False as above. */
+bool vga_frame (const VgaCore *vga, int64_t now, int64_t *frame);
+/* Hz of the dot clock, and dots of a character clock. */
+uint32_t vga_dot_clock (const VgaCore *vga);
+
+/* What a picture was made of; all zero when there is none yet.  Not saved. */
+typedef struct {
+  bool drawn;
+  unsigned phase; /* of what blinks */
+} VgaPicture;
+
+/* Brings the display up to date. */
+void vga_refresh (VgaCore *vga, VgaPicture *picture, TnDisplay *display, int64_t now);
+/* A colour of the DAC as 0xRRGGBB. */
+uint32_t vga_color (const VgaCore *vga, uint8_t index);
+/* Puts a line of the picture in its place, and says what of it is new. */
+void vga_put_line (TnDisplay *display, uint32_t *pixels, uint32_t width, uint32_t y,
+                   const uint32_t *line);
+/* A character of code page 437. */
+gunichar vga_unicode (uint8_t character);
 /* The text screen in UTF-8, lines ended by '\n' without trailing blanks; NULL in graphics modes. */
 char *vga_text (const VgaCore *vga);

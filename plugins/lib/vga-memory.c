@@ -110,12 +110,9 @@ combine (const VgaCore *vga, uint32_t data)
 {
   switch (vga->graphics[GR_ROTATE] >> 3)
     {
-    case 1:
-      return data & vga->latch;
-    case 2:
-      return data | vga->latch;
-    case 3:
-      return data ^ vga->latch;
+    case 1: return data & vga->latch;
+    case 2: return data | vga->latch;
+    case 3: return data ^ vga->latch;
     }
   return data;
 }
@@ -129,17 +126,10 @@ write_data (const VgaCore *vga, uint8_t value)
   uint32_t enabled = planes (vga->graphics[GR_ENABLE_SET_RESET]);
   switch (vga->graphics[GR_MODE] & 3)
     {
-    case 0:
-      data = (rotate (vga, value) * 0x01010101u & ~enabled) | (set & enabled);
-      break;
-    case 1:
-      return vga->latch;
-    case 2:
-      data = planes (value);
-      break;
-    default:
-      mask &= rotate (vga, value) * 0x01010101u;
-      data = set;
+    case 0: data = (rotate (vga, value) * 0x01010101u & ~enabled) | (set & enabled); break;
+    case 1: return vga->latch;
+    case 2: data = planes (value); break;
+    default: mask &= rotate (vga, value) * 0x01010101u; data = set;
     }
   return (combine (vga, data) & mask) | (vga->latch & ~mask);
 }
@@ -161,6 +151,7 @@ vga_memory_write (VgaCore *vga, uint32_t offset, uint8_t value)
       maps &= offset & 1 ? 0x0a : 0x05;
       offset &= ~1u;
     }
+  vga->changed = true;
   mask = planes (maps);
   store (vga, offset, (load (vga, offset) & ~mask) | (write_data (vga, value) & mask));
 }
@@ -173,8 +164,8 @@ static const char *const cp437_high
     = "⌂ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧"
       "╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■ ";
 
-static gunichar
-unicode (uint8_t character)
+gunichar
+vga_unicode (uint8_t character)
 {
   if (character < 32)
     return g_utf8_get_char (g_utf8_offset_to_pointer (cp437_low, character));
@@ -189,7 +180,7 @@ append_row (const VgaCore *vga, GString *text, uint32_t start, unsigned columns)
   gsize end = text->len;
   for (unsigned i = 0; i < columns; i++)
     {
-      gunichar c = unicode (load (vga, 2 * (start + i)));
+      gunichar c = vga_unicode (load (vga, 2 * (start + i)));
       g_string_append_unichar (text, c);
       if (c != ' ')
         end = text->len;

@@ -6,9 +6,8 @@
  *   A0000-BFFFF        memory window
  *   C0000-             BIOS, as long as the host bridge routes reads there to the bus
  *
- * The BIOS is a file, by default Debian's package vgabios.  A picture is not made yet; in text
- * modes the property screen-file has the characters on the screen written to a file of the host
- * when they have changed.
+ * The BIOS is a file, by default Debian's package vgabios.  In text modes the property screen-file
+ * has the characters on the screen written to a file of the host when they have changed.
  *
  * Departures: 3BC-3BF is left to printer ports.
  */
@@ -29,6 +28,7 @@ typedef struct {
   TnTimer *screen_timer;
   char *screen; /* as written last */
   VgaCore vga;
+  VgaPicture picture;
   uint8_t memory[MEMORY_SIZE];
 } Card;
 
@@ -134,6 +134,13 @@ start_screen (Card *card)
 
 /* ---- Life cycle ---- */
 
+static void
+refresh (void *self, TnDisplay *display, void *data)
+{
+  Card *card = self;
+  vga_refresh (&card->vga, &card->picture, display, tn_device_now (card->device));
+}
+
 static bool
 card_realize (void *self, GError **error)
 {
@@ -142,6 +149,7 @@ card_realize (void *self, GError **error)
   static const TnBusOps window = { .read = window_read, .write = window_write };
   Card *card = self;
   vga_init (&card->vga, card->memory, MEMORY_SIZE / 4);
+  tn_device_display_new (card->device, refresh, NULL);
   card->screen_timer = tn_device_timer_new (card->device, "screen", write_screen, NULL);
   return tn_device_add_ports (card->device, 0x3b0, 12, &low, TN_IO_FAST, error)
          && tn_device_add_ports (card->device, 0x3c0, 32, &high, TN_IO_FAST, error)
@@ -173,6 +181,7 @@ card_restored (void *self, GError **error)
   if (!vga_restored (&card->vga))
     return tn_device_fail (card->device, error, TN_ERROR_STATE,
                            "registers cannot hold such values");
+  card->vga.changed = true;
   start_screen (card);
   return true;
 }

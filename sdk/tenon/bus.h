@@ -55,6 +55,13 @@ TnRegion *tn_device_add_rom (TnDevice *device, uint32_t first, const void *bytes
    `name`. */
 TnRegion *tn_device_add_ram (TnDevice *device, const char *name, uint32_t first, uint32_t count,
                              uint8_t **host, GError **error);
+/* The same, hidden at first: shown by tn_region_set (). */
+TnRegion *tn_device_ram_new (TnDevice *device, const char *name, uint32_t count, uint8_t **host);
+/* Which pages (4096 bytes) of RAM were written to through this region, by the guest or a bus
+   master: track () starts noting them, and all count as written then.  take_dirty () tells of the
+   page at byte `offset`, and forgets it.  What the device itself writes is not noted. */
+void tn_region_track (TnRegion *region);
+bool tn_region_take_dirty (TnRegion *region, uint32_t offset);
 /* Moves or hides a region (relocatable devices: PMBA, SMBBA, ports of a Super I/O).  Fails on a
    clash and then leaves it hidden. */
 bool tn_region_set (TnRegion *region, uint32_t first, bool enabled, GError **error);

@@ -93,6 +93,13 @@ GByteArray *tn_harness_dma_take (TnHarness *h, unsigned channel, size_t room);
 void tn_harness_key (TnHarness *h, TnKey key, bool down);
 void tn_harness_pointer (TnHarness *h, int dx, int dy, int wheel, unsigned buttons);
 
+/* The screen of a card (NULL: the first), brought up to date; valid until the card or the harness is
+   called again.  Its text; free with g_free (). */
+const TnScreen *tn_harness_screen (TnHarness *h, const char *card);
+char *tn_harness_screen_text (TnHarness *h, const char *card);
+/* Serves descriptors and displays for so long in the host's time; the clock stands. */
+void tn_harness_run (TnHarness *h, unsigned ms);
+
 /* State of all devices; free with g_bytes_unref.  load reports. */
 GBytes *tn_harness_save (TnHarness *h);
 bool tn_harness_load (TnHarness *h, GBytes *state, GError **error);

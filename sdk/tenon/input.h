@@ -108,5 +108,18 @@ typedef void (*TnPointerFunc) (void *self, const TnPointerEvent *event);
 /* Tells the device of the user's input from now on.  Either function may be NULL. */
 void tn_device_watch_input (TnDevice *device, TnKeyFunc key, TnPointerFunc pointer);
 
+/* ---- The host's side: windows, terminals, servers ---- */
+
+/* A key of the user's keyboard.  The core knows which keys a device holds down: one that is down is
+   let go when the device ends or calls tn_device_release_keys () (the window lost its focus). */
+void tn_device_send_key (TnDevice *device, TnKey key, bool down);
+/* The same for a key known by what it stands for: an X keysym.  The core looks up where the
+   machine's keyboard layout has it, with Shift or AltGr as needed. */
+void tn_device_send_keysym (TnDevice *device, uint32_t keysym, bool down);
+void tn_device_release_keys (TnDevice *device);
+void tn_device_send_pointer (TnDevice *device, const TnPointerEvent *event);
+/* Types a text (UTF-8, of any length; a line feed is Enter), as fast as a keyboard takes it. */
+void tn_device_type (TnDevice *device, const char *text);
+
 #pragma GCC visibility pop
 G_END_DECLS

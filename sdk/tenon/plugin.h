@@ -24,7 +24,7 @@ G_BEGIN_DECLS
 
 #define TN_PLUGIN_MAGIC 0x4e6f6e65545f5631u /* "1V_TenoN" */
 #define TN_PLUGIN_MAJOR 1                   /* stands in the symbol's name, too */
-#define TN_PLUGIN_MINOR 0
+#define TN_PLUGIN_MINOR 1
 #define TN_PLUGIN_SYMBOL "tn_plugin_1"
 #define TN_PLUGIN_EXPORT __attribute__ ((visibility ("default")))
 #define TN_PLUGIN_HEADER                                                                           \
@@ -37,6 +37,7 @@ typedef enum {
   TN_KIND_DEVICE = 1, /* a card or chip of the guest's machine */
   TN_KIND_CHAR = 2,   /* character back end; char_ops is set */
   TN_KIND_BLOCK = 3,  /* disk image or other block back end; block_ops is set */
+  TN_KIND_DISPLAY = 4, /* window or other display; display_ops is set */
 } TnKind;
 
 /* ---- Properties: set from the configuration before realize, readable through GObject ---- */
@@ -184,6 +185,7 @@ typedef struct {
 
 typedef struct TnCharOps TnCharOps;   /* char.h */
 typedef struct TnBlockOps TnBlockOps; /* block.h */
+typedef struct TnDisplayOps TnDisplayOps; /* display.h */
 
 typedef struct TnPlugin {
   uint64_t magic;
@@ -202,6 +204,7 @@ typedef struct TnPlugin {
   TnOps ops;
   const TnCharOps *char_ops;   /* TN_KIND_CHAR */
   const TnBlockOps *block_ops; /* TN_KIND_BLOCK */
+  const TnDisplayOps *display_ops; /* TN_KIND_DISPLAY */
 } TnPlugin;
 
 #pragma GCC visibility pop

@@ -15,6 +15,7 @@
  *   char.h      character streams: a UART on one side, a terminal on the other
  *   block.h     disks and removable media
  *   input.h     keys and the pointer
+ *   display.h   pictures: video cards, and windows that show them
  *
  * Threads: every operation, handler and callback of a device runs under the machine lock, so that a
  * device is never entered twice at once; the exceptions (block back ends) say so.
@@ -30,3 +31,4 @@
 #include <tenon/char.h>
 #include <tenon/block.h>
 #include <tenon/input.h>
+#include <tenon/display.h>

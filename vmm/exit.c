@@ -122,8 +122,8 @@ vmm_coroutine_enter (VmmVcpu *c)
 }
 
 /* What the host did meanwhile must be seen before the instruction goes on. */
-static void
-resume (VmmVcpu *c)
+void
+vmm_called_slow (VmmVcpu *c)
 {
   uint32_t attention = atomic_load (&c->attention);
   if (attention & ATT_FLUSH)
@@ -152,7 +152,7 @@ vmm_leave (VmmVcpu *c, VmmExitReason reason)
 #ifdef __SANITIZE_ADDRESS__
   __sanitizer_finish_switch_fiber (c->guest_fake_stack, &c->host_stack_bottom, &c->host_stack_size);
 #endif
-  resume (c);
+  vmm_called_slow (c);
 }
 
 void

@@ -4,7 +4,8 @@
 
 #include "vcpu.h"
 
-#define VMM_STACK_SIZE (256u << 10)
+/* Callbacks run on it, down to the code of devices; what is never touched costs nothing. */
+#define VMM_STACK_SIZE (1u << 20)
 
 bool vmm_coroutine_new (VmmVcpu *c);
 void vmm_coroutine_free (VmmVcpu *c);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * I/O ports: permission (IOPL, the TSS's bitmap), I/O breakpoints, and the accesses themselves,
- * which are exits.
+ * which callbacks of the embedder answer, or else are exits.
  */
 #include "system.h"
 
@@ -52,6 +52,17 @@ mask (unsigned size)
 uint32_t
 vmm_io_in (VmmVcpu *c, uint16_t port, unsigned size)
 {
+  if (c->config.io_read)
+    {
+      uint32_t value = 0;
+      vmm_call (c);
+      if (c->config.io_read (c->config.opaque, port, size, &value) != VMM_CALL_EXIT)
+        {
+          c->stat.fast_ins++;
+          vmm_called (c);
+          return value & mask (size);
+        }
+    }
   c->exit.address = port;
   c->exit.size = size;
   c->exit.count = 1;
@@ -60,9 +71,26 @@ vmm_io_in (VmmVcpu *c, uint16_t port, unsigned size)
   return c->exit.value & mask (size);
 }
 
+/* True if it is done. */
+static bool
+call_out (VmmVcpu *c, uint16_t port, uint32_t value, unsigned size)
+{
+  vmm_call (c);
+  switch (c->config.io_write (c->config.opaque, port, size, value & mask (size)))
+    {
+    case VMM_CALL_DONE: c->stat.fast_outs++; break;
+    case VMM_CALL_POSTED: c->stat.posted_outs++; return true;
+    default: return false;
+    }
+  vmm_called (c);
+  return true;
+}
+
 void
 vmm_io_out (VmmVcpu *c, uint16_t port, uint32_t value, unsigned size)
 {
+  if (c->config.io_write && call_out (c, port, value, size))
+    return;
   c->exit.address = port;
   c->exit.size = size;
   c->exit.count = 1;

@@ -51,12 +51,38 @@ mmio_read (VmmVcpu *c, uint32_t address, unsigned size)
       uint32_t v = (address & 0xc) ? 0 : vmm_apic_read (c, address & 0xff0);
       return v >> (address & 3) * 8;
     }
+  if (c->config.mmio_read)
+    {
+      uint32_t value = 0;
+      vmm_call (c);
+      if (c->config.mmio_read (c->config.opaque, address, size, c->smm, &value) != VMM_CALL_EXIT)
+        {
+          c->stat.fast_mmio_reads++;
+          vmm_called (c);
+          return value;
+        }
+    }
   c->exit.address = address;
   c->exit.size = size;
   c->exit.count = 1;
   c->exit.value = ~0u;
   vmm_leave (c, VMM_EXIT_MMIO_READ);
   return c->exit.value;
+}
+
+/* True if it is done. */
+static bool
+call_mmio_write (VmmVcpu *c, uint32_t address, uint32_t value, unsigned size)
+{
+  vmm_call (c);
+  switch (c->config.mmio_write (c->config.opaque, address, size, c->smm, value))
+    {
+    case VMM_CALL_DONE: c->stat.fast_mmio_writes++; break;
+    case VMM_CALL_POSTED: c->stat.posted_mmio_writes++; return true;
+    default: return false;
+    }
+  vmm_called (c);
+  return true;
 }
 
 static void
@@ -69,6 +95,8 @@ mmio_write (VmmVcpu *c, uint32_t address, uint32_t value, unsigned size)
         vmm_apic_write (c, address & 0xff0, value);
       return;
     }
+  if (c->config.mmio_write && call_mmio_write (c, address, value, size))
+    return;
   c->exit.address = address;
   c->exit.size = size;
   c->exit.count = 1;

@@ -136,10 +136,12 @@ fill (void *to, uint32_t value, size_t items, unsigned size)
     asm volatile("rep stosl" : "+D"(to), "+c"(items) : "a"(value) : "memory");
 }
 
+/* Changes whenever a device may have changed the memory map. */
 static inline uint64_t
-mmio_exits (const VmmVcpu *c)
+mmio_accesses (const VmmVcpu *c)
 {
-  return c->stat.exits[VMM_EXIT_MMIO_READ] + c->stat.exits[VMM_EXIT_MMIO_WRITE];
+  return c->stat.exits[VMM_EXIT_MMIO_READ] + c->stat.exits[VMM_EXIT_MMIO_WRITE]
+         + c->stat.fast_mmio_reads + c->stat.fast_mmio_writes;
 }
 
 static uint32_t
@@ -151,9 +153,9 @@ movs_step (VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
   if (n == 0)
     return 0;
   const uint8_t *from = vmm_host_for_read (c, c->seg[i->segment].base + si, c->user);
-  uint64_t exits = mmio_exits (c);
+  uint64_t accesses = mmio_accesses (c);
   uint8_t *to = from ? vmm_host_for_write (c, c->seg[VMM_ES].base + di, c->user) : NULL;
-  if (!to || exits != mmio_exits (c)) /* page tables on a device: `from` may be stale */
+  if (!to || accesses != mmio_accesses (c)) /* page tables on a device: `from` may be stale */
     return 0;
   copy (to, from, n, size);
   advance (c, VMM_ESI, n * size, rep->mask);
@@ -200,9 +202,9 @@ cmps_step (VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
   if (n == 0)
     return 0;
   const uint8_t *b = vmm_host_for_read (c, c->seg[VMM_ES].base + di, c->user);
-  uint64_t exits = mmio_exits (c);
+  uint64_t accesses = mmio_accesses (c);
   const uint8_t *a = b ? vmm_host_for_read (c, c->seg[i->segment].base + si, c->user) : NULL;
-  if (!a || exits != mmio_exits (c))
+  if (!a || accesses != mmio_accesses (c))
     return 0;
   n = matching (a, b, size, n, size, !(i->flags & VMM_INSN_REPNE));
   advance (c, VMM_ESI, n * size, rep->mask);
@@ -320,8 +322,52 @@ outs_item (VmmVcpu *c, const VmmInsn *i, unsigned size, uint32_t mask)
   advance (c, VMM_ESI, (uint32_t) item_step (c, size), mask);
 }
 
-/* Many items in one exit.  The answer is taken from the vCPU's buffer: the embedder may have
-   changed the map, so the destination is looked up again. */
+/* Many items at once: callback, or exit.  They pass through the vCPU's buffer: the embedder may
+   change the map meanwhile, so the destination is looked up again. */
+static uint32_t
+read_items (VmmVcpu *c, uint32_t n, unsigned size)
+{
+  uint16_t port = (uint16_t) c->gpr[VMM_EDX];
+  if (c->config.io_read_block)
+    {
+      vmm_call (c);
+      uint32_t done = c->config.io_read_block (c->config.opaque, port, size, c->items, n);
+      if (done != 0)
+        {
+          c->stat.fast_block_ins++;
+          vmm_called (c);
+          return least (done, n);
+        }
+    }
+  c->exit.address = port;
+  c->exit.size = size;
+  c->exit.count = n;
+  vmm_leave (c, VMM_EXIT_IO_INS);
+  return least (c->exit.count, n);
+}
+
+static uint32_t
+write_items (VmmVcpu *c, uint32_t n, unsigned size)
+{
+  uint16_t port = (uint16_t) c->gpr[VMM_EDX];
+  if (c->config.io_write_block)
+    {
+      vmm_call (c);
+      uint32_t done = c->config.io_write_block (c->config.opaque, port, size, c->items, n);
+      if (done != 0)
+        {
+          c->stat.fast_block_outs++;
+          vmm_called (c);
+          return least (done, n);
+        }
+    }
+  c->exit.address = port;
+  c->exit.size = size;
+  c->exit.count = n;
+  vmm_leave (c, VMM_EXIT_IO_OUTS);
+  return least (c->exit.count, n);
+}
+
 static uint32_t
 ins_step (VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
 {
@@ -329,11 +375,7 @@ ins_step (VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
   uint32_t n = least (rep->left, items_at (c, VMM_ES, di, size, rep->mask, VMM_CAN_WRITE));
   if (n < 2 || !vmm_host_for_write (c, linear, c->user))
     return 0;
-  c->exit.address = (uint16_t) c->gpr[VMM_EDX];
-  c->exit.size = size;
-  c->exit.count = n;
-  vmm_leave (c, VMM_EXIT_IO_INS);
-  uint32_t done = c->exit.count < n ? c->exit.count : n;
+  uint32_t done = read_items (c, n, size);
   for (uint32_t at = 0; at < done * size;)
     {
       uint32_t part = least (done * size - at, 512);
@@ -355,11 +397,7 @@ outs_step (VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
   if (!from)
     return 0;
   memcpy (c->items, from, n * size);
-  c->exit.address = (uint16_t) c->gpr[VMM_EDX];
-  c->exit.size = size;
-  c->exit.count = n;
-  vmm_leave (c, VMM_EXIT_IO_OUTS);
-  uint32_t done = c->exit.count < n ? c->exit.count : n;
+  uint32_t done = write_items (c, n, size);
   advance (c, VMM_ESI, done * size, rep->mask);
   return done;
 }

@@ -304,6 +304,14 @@ vmm_vcpu_stats (const VmmVcpu *c, VmmStat *stats, size_t max)
     { "interrupts", c->stat.interrupts },
     { "slow-reads", c->stat.slow_reads },
     { "slow-writes", c->stat.slow_writes },
+    { "fast-io-in", c->stat.fast_ins },
+    { "fast-io-out", c->stat.fast_outs },
+    { "fast-io-ins", c->stat.fast_block_ins },
+    { "fast-io-outs", c->stat.fast_block_outs },
+    { "posted-out", c->stat.posted_outs },
+    { "fast-mmio-read", c->stat.fast_mmio_reads },
+    { "fast-mmio-write", c->stat.fast_mmio_writes },
+    { "posted-mmio-write", c->stat.posted_mmio_writes },
   };
   size_t count = sizeof fixed / sizeof fixed[0], n = 0;
   for (size_t i = 0; i < count; i++, n++)

@@ -206,6 +206,9 @@ typedef struct VmmApic VmmApic;             /* apic.c */
 typedef struct {
   uint64_t instructions, blocks_decoded, blocks_invalidated, tlb_fills, tlb_flushes, faults,
       interrupts, exits[VMM_EXIT_REASONS], slow_reads, slow_writes;
+  /* answered by callbacks */
+  uint64_t fast_ins, fast_outs, fast_block_ins, fast_block_outs, posted_outs;
+  uint64_t fast_mmio_reads, fast_mmio_writes, posted_mmio_writes;
 } VmmCounters;
 
 struct VmmVcpu {
@@ -317,6 +320,24 @@ _Noreturn void vmm_restart (VmmVcpu *c);
 /* ---- exit.c: the co-routine; returns when the host executes on ---- */
 
 void vmm_leave (VmmVcpu *c, VmmExitReason reason); /* c->exit's other fields are set before */
+/* Brings the image in c->fpu.fx up to date and leaves the host's x87 unit clean; before anything that
+   reads the image, and before every return from vmm_vcpu_execute.  (fpu.c) */
+void vmm_fpu_sync (VmmVcpu *c);
+/* Around a callback of the configuration that may change what the processor sees: before it, a clean
+   FPU; after it, what vmm_leave () does when it is resumed. */
+static inline void
+vmm_call (VmmVcpu *c)
+{
+  if (VMM_UNLIKELY (c->fpu.live))
+    vmm_fpu_sync (c);
+}
+void vmm_called_slow (VmmVcpu *c);
+static inline void
+vmm_called (VmmVcpu *c)
+{
+  if (VMM_UNLIKELY (atomic_load_explicit (&c->attention, memory_order_relaxed)))
+    vmm_called_slow (c);
+}
 void vmm_log (VmmVcpu *c, int level, const char *format, ...) __attribute__ ((format (printf, 3, 4)));
 
 /* ---- execute.c: the loop ---- */
@@ -575,7 +596,7 @@ void vmm_task_switch (VmmVcpu *c, uint16_t selector, VmmTaskSource source, uint3
 uint32_t vmm_code_breakpoint (VmmVcpu *c, uint32_t linear);
 /* I/O permission: notes I/O breakpoints; raises #GP(0) unless CPL <= IOPL (not v86) or the TSS bitmap allows. */
 void vmm_check_io (VmmVcpu *c, uint16_t port, unsigned size);
-/* IN and OUT after the check: by exits. */
+/* IN and OUT after the check: by callbacks, or exits. */
 uint32_t vmm_io_in (VmmVcpu *c, uint16_t port, unsigned size);
 void vmm_io_out (VmmVcpu *c, uint16_t port, uint32_t value, unsigned size);
 
@@ -638,9 +659,6 @@ VmmHandler vmm_fpu_handler (uint8_t opcode, uint8_t modrm);   /* D8-DF */
    0xf2, 0xf3 (the mandatory one in force). */
 VmmHandler vmm_simd_handler (uint8_t opcode, uint8_t modrm, uint8_t prefix);
 void vmm_fwait (VmmVcpu *c, const VmmInsn *i);
-/* Brings the image in c->fpu.fx up to date and leaves the host's x87 unit clean; before anything that
-   reads the image, and before every return from vmm_vcpu_execute. */
-void vmm_fpu_sync (VmmVcpu *c);
 void vmm_fpu_reset (VmmVcpu *c, bool init); /* RESET (or INIT: left as it is) */
 /* Could a processor hold this image?  NULL, or what is wrong (static text). */
 const char *vmm_fpu_check_image (const uint8_t fx[512]);

@@ -76,6 +76,13 @@ uint32_t vmm_vm_write (VmmVm *vm, uint32_t address, const void *buffer, uint32_t
 
 /* ---- Virtual processors ---- */
 
+/* What a callback made of an access. */
+typedef enum {
+  VMM_CALL_EXIT,   /* nothing: it takes an exit */
+  VMM_CALL_DONE,   /* it is answered */
+  VMM_CALL_POSTED, /* a write was queued; nothing that the processor could see has changed */
+} VmmCall;
+
 typedef struct {
   void *opaque; /* handed to the callbacks */
   unsigned index; /* processor number; 0 is the bootstrap processor */
@@ -92,6 +99,21 @@ typedef struct {
   void (*apic_eoi) (void *opaque, uint8_t vector);
   /* FERR# changed (x87 error with CR0.NE = 0). */
   void (*ferr) (void *opaque, bool level);
+  /* Accesses that are answered without an exit, from within the instruction; each may be NULL, and
+     may decline any access.  They are called on the processor's own stack (VMM_STACK_SIZE, 1 MiB),
+     with the host's x87 unit clean, and may do what is allowed between exits - set pins, change
+     the memory map, kick - but for executing, resetting, and getting or setting state: the
+     instruction is not at its end.  What they changed is seen by the next instruction. */
+  VmmCall (*io_read) (void *opaque, uint16_t port, unsigned size, uint32_t *value);
+  VmmCall (*io_write) (void *opaque, uint16_t port, unsigned size, uint32_t value);
+  /* REP INS and OUTS: how many of `count` items were moved; 0: it takes an exit. */
+  uint32_t (*io_read_block) (void *opaque, uint16_t port, unsigned size, void *items,
+                             uint32_t count);
+  uint32_t (*io_write_block) (void *opaque, uint16_t port, unsigned size, const void *items,
+                              uint32_t count);
+  /* Sizes and addresses as in the exits. */
+  VmmCall (*mmio_read) (void *opaque, uint32_t address, unsigned size, bool smm, uint32_t *value);
+  VmmCall (*mmio_write) (void *opaque, uint32_t address, unsigned size, bool smm, uint32_t value);
   /* Diagnostics; level 0 error, 1 warning, 2 info, 3 guest error, 4 debug.  May be NULL. */
   void (*log) (void *opaque, int level, const char *text);
 } VmmVcpuConfig;

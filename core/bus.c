@@ -11,9 +11,12 @@
 #include "internal.h"
 
 #define PORTS 0x10000u
+#define DWORD_PORT 8u /* 32-bit accesses go to a region of their own */
+#define DWORD_SHIFT 4
 
 struct TnBus {
   TnRegion *port[PORTS];
+  uint8_t access[PORTS]; /* TN_ACCESS_*, DWORD_PORT, and TN_ACCESS_* << DWORD_SHIFT */
   GPtrArray *listeners;
   GPtrArray *dwords;
 };
@@ -47,8 +50,69 @@ dword_region (const TnBus *bus, uint32_t port)
   return NULL;
 }
 
-bool
-tn_bus_claim (TnBus *bus, TnRegion *region, TnRegion **holder)
+/* ---- What may be served without an exit ---- */
+
+static unsigned
+access_of (const TnRegion *r)
+{
+  return (r->flags & TN_IO_FAST ? TN_ACCESS_READ_FAST | TN_ACCESS_WRITE_FAST : 0)
+         | (r->flags & TN_IO_POSTED ? TN_ACCESS_WRITE_POSTED : 0);
+}
+
+/* A write reaches the listeners, too: all must allow it. */
+static unsigned
+with_listeners (const TnBus *bus, unsigned access, uint32_t port, unsigned size)
+{
+  for (unsigned n = 0; n < bus->listeners->len; n++)
+    {
+      const TnRegion *r = bus->listeners->pdata[n];
+
+      if (r->first < port + size && port < r->first + r->count)
+        access &= access_of (r) | TN_ACCESS_READ_FAST;
+    }
+  return access;
+}
+
+static void
+update_access (TnBus *bus, uint32_t first, uint32_t count)
+{
+  uint32_t from = first < 3 ? 0 : first - 3; /* a dword that begins before reaches into them */
+
+  for (uint32_t port = from; port < first + count; port++)
+    {
+      const TnRegion *r = bus->port[port], *dword = dword_region (bus, port);
+      unsigned access = r ? with_listeners (bus, access_of (r), port, 1) : 0;
+
+      if (dword)
+        access |= DWORD_PORT | with_listeners (bus, access_of (dword), port, 4) << DWORD_SHIFT;
+      __atomic_store_n (&bus->access[port], access, __ATOMIC_RELAXED);
+    }
+}
+
+static unsigned
+port_access (const TnBus *bus, uint32_t port)
+{
+  return __atomic_load_n (&bus->access[port], __ATOMIC_RELAXED);
+}
+
+unsigned
+tn_machine_port_access (const TnMachine *m, uint16_t port, unsigned size)
+{
+  unsigned access = port_access (m->bus, port);
+
+  if (size == 1)
+    return access;
+  if (size == 4 && port % 4 == 0 && (access & DWORD_PORT))
+    return access >> DWORD_SHIFT;
+  for (unsigned n = 1; n < size; n++)
+    access &= port + n < PORTS ? port_access (m->bus, port + n) : 0;
+  return access;
+}
+
+/* ---- Claims ---- */
+
+static bool
+enter_region (TnBus *bus, TnRegion *region, TnRegion **holder)
 {
   if (region->flags & TN_IO_SHARED_READ)
     {
@@ -73,8 +137,17 @@ tn_bus_claim (TnBus *bus, TnRegion *region, TnRegion **holder)
   return true;
 }
 
-void
-tn_bus_release (TnBus *bus, TnRegion *region)
+bool
+tn_bus_claim (TnBus *bus, TnRegion *region, TnRegion **holder)
+{
+  if (!enter_region (bus, region, holder))
+    return false;
+  update_access (bus, region->first, region->count);
+  return true;
+}
+
+static void
+remove_region (TnBus *bus, TnRegion *region)
 {
   if (region->flags & TN_IO_SHARED_READ)
     {
@@ -89,6 +162,13 @@ tn_bus_release (TnBus *bus, TnRegion *region)
   for (uint32_t n = 0; n < region->count; n++)
     if (bus->port[region->first + n] == region)
       bus->port[region->first + n] = NULL;
+}
+
+void
+tn_bus_release (TnBus *bus, TnRegion *region)
+{
+  remove_region (bus, region);
+  update_access (bus, region->first, region->count);
 }
 
 /* ---- Cycles of one region ---- */

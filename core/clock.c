@@ -478,10 +478,18 @@ tn_timers_cancel (TnInstance *instance)
     tn_timer_cancel ((TnTimer *) resource);
 }
 
+void
+tn_machine_set_cycle_time (TnMachine *m, int64_t now)
+{
+  __atomic_store_n (&m->cycle_time, now, __ATOMIC_RELAXED);
+}
+
 int64_t
 tn_device_now (TnDevice *device)
 {
-  return tn_clock_now (device->machine->clock);
+  int64_t now = __atomic_load_n (&device->machine->cycle_time, __ATOMIC_RELAXED);
+
+  return now != TN_TIME_NEVER ? now : tn_clock_now (device->machine->clock);
 }
 
 int64_t

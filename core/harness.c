@@ -19,6 +19,7 @@ struct TnHarness {
   bool apic_sent;
   TnApicMessage apic;
   bool reset_asked, poweroff_asked;
+  bool posting;
   TnResetKind reset_kind;
 };
 
@@ -230,6 +231,9 @@ port_in (TnHarness *h, uint16_t port, unsigned size)
 static void
 port_out (TnHarness *h, uint16_t port, uint32_t value, unsigned size)
 {
+  if (h->posting && (tn_machine_port_access (h->machine, port, size) & TN_ACCESS_WRITE_POSTED)
+      && tn_machine_post_port (h->machine, port, value, size))
+    return;
   lock (h);
   tn_machine_port_write (h->machine, port, value, size);
   unlock (h);
@@ -327,8 +331,20 @@ tn_harness_read_smm (TnHarness *h, uint32_t address, unsigned size)
 }
 
 void
+tn_harness_post (TnHarness *h, bool on)
+{
+  h->posting = on;
+}
+
+void
 tn_harness_write (TnHarness *h, uint32_t address, uint32_t value, unsigned size)
 {
+  bool crosses = (address & 0xfff) + size > 0x1000;
+
+  if (h->posting && !crosses
+      && (tn_machine_mem_access (h->machine, address) & TN_ACCESS_WRITE_POSTED)
+      && tn_machine_post_mem (h->machine, address, value, size, false))
+    return;
   lock (h);
   tn_machine_mem_write (h->machine, address, value, size, false);
   unlock (h);
@@ -375,13 +391,23 @@ tn_harness_pci_write (TnHarness *h, unsigned bus, unsigned devfn, unsigned offse
 bool
 tn_harness_line (TnHarness *h, const char *name)
 {
-  return tn_machine_line_level (h->machine, name);
+  bool level;
+
+  lock (h);
+  level = tn_machine_line_level (h->machine, name);
+  unlock (h);
+  return level;
 }
 
 unsigned
 tn_harness_line_edges (TnHarness *h, const char *name)
 {
-  return tn_broker_edges (h->machine->broker, name);
+  unsigned edges;
+
+  lock (h);
+  edges = tn_broker_edges (h->machine->broker, name);
+  unlock (h);
+  return edges;
 }
 
 void
@@ -406,11 +432,14 @@ tn_harness_inta (TnHarness *h)
 bool
 tn_harness_apic_message (TnHarness *h, TnApicMessage *message)
 {
-  bool sent = h->apic_sent;
+  bool sent;
 
+  lock (h);
+  sent = h->apic_sent;
   if (sent)
     *message = h->apic;
   h->apic_sent = false;
+  unlock (h);
   return sent;
 }
 
@@ -906,19 +935,25 @@ tn_harness_resources (TnHarness *h, const char *name, TnHarnessResourceFunc func
 bool
 tn_harness_take_reset (TnHarness *h, TnResetKind *kind)
 {
-  bool asked = h->reset_asked;
+  bool asked;
 
+  lock (h);
+  asked = h->reset_asked;
   if (asked && kind != NULL)
     *kind = h->reset_kind;
   h->reset_asked = false;
+  unlock (h);
   return asked;
 }
 
 bool
 tn_harness_take_poweroff (TnHarness *h)
 {
-  bool asked = h->poweroff_asked;
+  bool asked;
 
+  lock (h);
+  asked = h->poweroff_asked;
   h->poweroff_asked = false;
+  unlock (h);
   return asked;
 }

@@ -106,13 +106,17 @@ typedef struct TnCharHub TnCharHub;
 typedef struct TnBlockHub TnBlockHub;
 typedef struct TnDisplayHub TnDisplayHub;
 typedef struct TnTypist TnTypist;
+typedef struct TnPosted TnPosted;
 
 struct TnMachine {
   GRecMutex lock;
+  unsigned locks; /* how often its holder has taken it */
   VmmVm *vm;
   uint64_t ram_size;
   TnClock *clock;
+  int64_t cycle_time; /* of the cycle that is being served; TN_TIME_NEVER: none is */
   TnBus *bus;
+  TnPosted *posted;
   TnMemoryMap *memory;
   TnBroker *broker;
   TnPciBus *pci;
@@ -188,6 +192,11 @@ uint32_t tn_region_read (TnRegion *region, uint32_t address, unsigned size);
 void tn_region_write (TnRegion *region, uint32_t address, uint32_t value, unsigned size);
 bool tn_bus_claim (TnBus *bus, TnRegion *region, TnRegion **holder);
 void tn_bus_release (TnBus *bus, TnRegion *region);
+
+TnPosted *tn_posted_new (void);
+void tn_posted_free (TnPosted *posted);
+bool tn_posted_waiting (TnPosted *posted);
+void tn_posted_arrive (TnMachine *m);
 
 TnMemoryMap *tn_memory_map_new (TnMachine *m);
 void tn_memory_map_free (TnMemoryMap *map);

@@ -10,11 +10,24 @@ void
 tn_machine_lock (TnMachine *m)
 {
   g_rec_mutex_lock (&m->lock);
+  if (m->locks++ == 0 && tn_posted_waiting (m->posted))
+    tn_posted_arrive (m);
+}
+
+bool
+tn_machine_trylock (TnMachine *m)
+{
+  if (!g_rec_mutex_trylock (&m->lock))
+    return false;
+  if (m->locks++ == 0 && tn_posted_waiting (m->posted))
+    tn_posted_arrive (m);
+  return true;
 }
 
 void
 tn_machine_unlock (TnMachine *m)
 {
+  m->locks--;
   g_rec_mutex_unlock (&m->lock);
 }
 
@@ -84,7 +97,9 @@ tn_machine_new (const TnMachineConfig *config, GError **error)
   m->opaque = config->opaque;
   m->devices = g_ptr_array_new ();
   m->clock = tn_clock_new (m, config->clock, config->wall_clock_offset_us);
+  m->cycle_time = TN_TIME_NEVER;
   m->bus = tn_bus_new ();
+  m->posted = tn_posted_new ();
   m->memory = tn_memory_map_new (m);
   m->broker = tn_broker_new (m);
   m->pci = tn_pci_bus_new ();
@@ -133,6 +148,7 @@ tn_machine_free (TnMachine *m)
   vmm_vm_free (m->vm);
   tn_machine_unlock (m);
   g_rec_mutex_clear (&m->lock);
+  tn_posted_free (m->posted);
   g_free (m);
 }
 

@@ -85,7 +85,9 @@ typedef struct {
 TnMachine *tn_machine_new (const TnMachineConfig *config, GError **error);
 /* Unrealizes and frees all devices.  [locks itself; the vCPU must be gone] */
 void tn_machine_free (TnMachine *m);
+/* Posted writes have arrived when it returns. */
 void tn_machine_lock (TnMachine *m);
+bool tn_machine_trylock (TnMachine *m);
 void tn_machine_unlock (TnMachine *m);
 VmmVm *tn_machine_vm (TnMachine *m);
 TnClock *tn_machine_clock (TnMachine *m);
@@ -135,6 +137,34 @@ uint32_t tn_machine_pci_read (TnMachine *m, unsigned bus, unsigned devfn, unsign
                               unsigned size);
 void tn_machine_pci_write (TnMachine *m, unsigned bus, unsigned devfn, unsigned offset,
                            uint32_t value, unsigned size);
+
+/* How cycles may be served: sets of these.  Without the lock the answer is a hint, as other threads
+   move regions.  `access` of memory is asked for reads and writes alike. */
+enum {
+  TN_ACCESS_READ_FAST = 1,    /* reads: by a short handler, without an exit */
+  TN_ACCESS_WRITE_FAST = 2,   /* writes */
+  TN_ACCESS_WRITE_POSTED = 4, /* writes may be posted */
+};
+unsigned tn_machine_port_access (const TnMachine *m, uint16_t port,
+                                 unsigned size);                       /* [any thread] */
+unsigned tn_machine_mem_access (const TnMachine *m, uint32_t address); /* [any thread] */
+/* With the lock: is all of it handled by one region that is TN_IO_FAST? */
+bool tn_machine_mem_is_fast (const TnMachine *m, uint32_t address, unsigned size);
+/* Queues a write that arrives the next time the machine is locked; false: no room.  [the
+   processor's thread, without the lock] */
+bool tn_machine_post_port (TnMachine *m, uint16_t port, uint32_t value, unsigned size);
+bool tn_machine_post_mem (TnMachine *m, uint32_t address, uint32_t value, unsigned size, bool smm);
+typedef struct {
+  uint64_t arrived; /* writes that were posted and have arrived */
+  uint64_t rounds;  /* in so many goes */
+  uint64_t full;    /* writes that found no room, and were made at once */
+} TnPostedCounts;
+void tn_machine_posted_counts (TnMachine *m, TnPostedCounts *counts);
+
+/* While a cycle of the guest is served devices find this time, which was read just before;
+   TN_TIME_NEVER: no more. */
+void tn_machine_set_cycle_time (TnMachine *m, int64_t now);
+
 /* INTA cycles: the vector from the interrupt controller; 0xff where there is none. */
 uint8_t tn_machine_inta (TnMachine *m);
 /* A local APIC broadcasts an EOI. */

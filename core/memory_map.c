@@ -12,6 +12,9 @@
 #define PAGE VMM_PAGE_SIZE
 #define MAX_DEPTH 4 /* bus masters that reach registers that master the bus ... */
 
+#define PAGES (UINT64_C (0x100000000) / PAGE)
+#define WHOLE_PAGE 8u /* all of the page belongs to one region of handlers */
+
 enum { BUS_READ = 1, BUS_WRITE = 2, BUS_READ_SMM = 4, BUS_WRITE_SMM = 8 };
 
 typedef struct {
@@ -22,6 +25,7 @@ struct TnMemoryMap {
   TnMachine *machine;
   GPtrArray *regions; /* mapped, sorted by first, disjoint */
   uint8_t *routes;    /* a byte per page of main memory */
+  uint8_t *access;    /* a byte per page of 4 GiB: TN_ACCESS_*, WHOLE_PAGE */
   uint32_t pages;
   unsigned held;
   GArray *dirty; /* Range: to be handed to the VMM */
@@ -106,6 +110,64 @@ access_target (const TnMemoryMap *map, uint64_t address, uint8_t route)
   if (page < map->pages)
     t.end = MIN (t.end, (page + 1) * PAGE);
   return t;
+}
+
+/* ---- What may be served without an exit ---- */
+
+static unsigned
+page_access (const TnMemoryMap *map, uint64_t page)
+{
+  uint64_t first = page * PAGE, end = first + PAGE;
+  unsigned access = 0;
+
+  for (unsigned n = region_index (map, first); n < map->regions->len; n++)
+    {
+      const TnRegion *r = map->regions->pdata[n];
+      bool whole = r->first <= first && r->first + (uint64_t) r->count >= end;
+
+      if (r->first >= end)
+        break;
+      if (r->kind != TN_REGION_HANDLERS)
+        continue;
+      if (r->flags & TN_IO_FAST)
+        access |= TN_ACCESS_READ_FAST | TN_ACCESS_WRITE_FAST;
+      if (whole)
+        access |= WHOLE_PAGE | (r->flags & TN_IO_POSTED ? TN_ACCESS_WRITE_POSTED : 0);
+    }
+  return access;
+}
+
+static void
+update_access (TnMemoryMap *map, const TnRegion *r)
+{
+  uint64_t last = (r->first + (uint64_t) r->count - 1) / PAGE;
+
+  for (uint64_t page = r->first / PAGE; page <= last; page++)
+    {
+      unsigned access = page_access (map, page);
+
+      if (map->access[page] != access) /* what is 0 needs no memory */
+        __atomic_store_n (&map->access[page], access, __ATOMIC_RELAXED);
+    }
+}
+
+unsigned
+tn_machine_mem_access (const TnMachine *m, uint32_t address)
+{
+  return __atomic_load_n (&m->memory->access[address / PAGE], __ATOMIC_RELAXED);
+}
+
+bool
+tn_machine_mem_is_fast (const TnMachine *m, uint32_t address, unsigned size)
+{
+  unsigned access = tn_machine_mem_access (m, address);
+  Target t;
+
+  if (!(access & TN_ACCESS_READ_FAST) || (access & WHOLE_PAGE))
+    return access & TN_ACCESS_READ_FAST;
+  t = bus_target (m->memory, address);
+  return t.kind == TARGET_REGION && t.region->kind == TN_REGION_HANDLERS
+         && (t.region->flags & TN_IO_FAST) && t.end - address >= size;
 }
 
 /* ---- Handing it to the VMM ---- */
@@ -234,6 +296,7 @@ tn_memory_map_new (TnMachine *m)
   map->regions = g_ptr_array_new ();
   map->pages = m->ram_size / PAGE;
   map->routes = g_malloc0 (map->pages);
+  map->access = g_malloc0 (PAGES);
   map->dirty = g_array_new (FALSE, FALSE, sizeof (Range));
   changed (map, 0, m->ram_size);
   return map;
@@ -247,6 +310,7 @@ tn_memory_map_free (TnMemoryMap *map)
   g_ptr_array_unref (map->regions);
   g_array_unref (map->dirty);
   g_free (map->routes);
+  g_free (map->access);
   g_free (map);
 }
 
@@ -262,6 +326,7 @@ tn_memory_map_claim (TnMemoryMap *map, TnRegion *region, TnRegion **holder)
       return false;
     }
   g_ptr_array_insert (map->regions, n, region);
+  update_access (map, region);
   changed (map, region->first, region->count);
   return true;
 }
@@ -269,8 +334,10 @@ tn_memory_map_claim (TnMemoryMap *map, TnRegion *region, TnRegion **holder)
 void
 tn_memory_map_release (TnMemoryMap *map, TnRegion *region)
 {
-  if (g_ptr_array_remove (map->regions, region))
-    changed (map, region->first, region->count);
+  if (!g_ptr_array_remove (map->regions, region))
+    return;
+  update_access (map, region);
+  changed (map, region->first, region->count);
 }
 
 static uint8_t

@@ -9,7 +9,14 @@
  * which is taken after the machine lock and never before it.
  *
  * A callback from within vmm_vcpu_execute () that needs the machine lock leaves the guest for as
- * long as it waits for it: who holds the lock may be waiting for this processor to stop.
+ * long as it waits for it: who holds the lock may be waiting for this processor to stop.  Once it
+ * has the lock nobody else can be.
+ *
+ * Devices are reached in three ways, from the slowest to the fastest:
+ *   exit     the VMM returns, the access is served under the lock (serve_exit)
+ *   fast     TN_IO_FAST: the same from a callback within the instruction (io_read and so on)
+ *   posted   TN_IO_POSTED: a write goes into the bus's ring without the lock (posted.c)
+ * Whatever is unusual - a wish, a region that does not allow it - takes the exit.
  */
 #include "processor.h"
 
@@ -21,6 +28,7 @@
 #define SLICE 2000000
 #define SLICE_MIN 1000
 #define SLICE_NS (250 * TN_NS_PER_US)
+#define FOLLOW_NS (250 * TN_NS_PER_US) /* so often the clock hears that the processor goes on */
 #define STATE_TYPE "(uay)"
 #define BUSY_PORTS 24
 
@@ -50,6 +58,9 @@ struct TnProcessor {
   uint64_t ips, tsc_hz;
   int64_t skipped; /* ns passed in HLT */
   uint64_t slice;  /* instructions to run before the next look */
+  int64_t planned; /* the deadline for which the slice was planned */
+
+  int64_t followed; /* real time: when the clock last heard that the processor goes on */
 
   /* counters */
   uint64_t halts_ns, resets;
@@ -70,25 +81,40 @@ virtual_now (TnProcessor *p)
   return MAX ((int64_t) ns + p->skipped, tn_clock_now (p->clock));
 }
 
-/* Under the lock: fires what is due. */
+/* Under the lock: fires what is due.  The cycle that follows finds the time that was read here. */
 static void
-run_due (TnProcessor *p)
+catch_up (TnProcessor *p)
 {
+  int64_t now;
+
   if (p->counted)
-    tn_clock_advance (p->clock, virtual_now (p));
-  else if (tn_clock_deadline (p->clock) <= tn_clock_now (p->clock))
+    {
+      tn_clock_advance (p->clock, virtual_now (p));
+      return;
+    }
+  now = tn_clock_now (p->clock);
+  if (tn_clock_deadline (p->clock) <= now)
     tn_clock_run (p->clock);
+  if (now - p->followed > FOLLOW_NS)
+    {
+      tn_clock_follow (p->clock);
+      p->followed = now;
+    }
+  tn_machine_set_cycle_time (p->machine, now);
 }
 
 /* Under the lock: how many instructions until something has to be done. */
 static void
 plan_slice (TnProcessor *p)
 {
-  int64_t deadline = tn_clock_deadline (p->clock), from = virtual_now (p);
+  int64_t deadline, from;
   unsigned __int128 n;
 
   if (!p->counted)
     return;
+  deadline = tn_clock_deadline (p->clock);
+  from = virtual_now (p);
+  p->planned = deadline;
   p->slice = SLICE;
   if (deadline == TN_TIME_NEVER)
     return;
@@ -268,20 +294,32 @@ tn_processor_request_reset (TnProcessor *p, TnResetKind kind)
 
 /* ---- Callbacks from within the guest ---- */
 
-/* Takes the machine lock; see above. */
-static void
-lock_from_guest (TnProcessor *p, bool *was_in_guest)
+/* Takes the machine lock, in the guest; returns whether the guest was left for it. */
+static bool
+lock_in_guest (TnProcessor *p)
 {
-  *was_in_guest = g_thread_self () == p->thread && p->in_guest;
-  if (*was_in_guest)
-    leave_guest (p);
+  if (tn_machine_trylock (p->machine))
+    return false;
+  leave_guest (p);
   tn_machine_lock (p->machine);
+  return true;
+}
+
+/* The same from callbacks that come from elsewhere, too. */
+static void
+lock_from_guest (TnProcessor *p, bool *left)
+{
+  *left = false;
+  if (g_thread_self () == p->thread && p->in_guest)
+    *left = lock_in_guest (p);
+  else
+    tn_machine_lock (p->machine);
 }
 
 static void
-unlock_from_guest (TnProcessor *p, bool was_in_guest)
+unlock_from_guest (TnProcessor *p, bool left)
 {
-  if (was_in_guest)
+  if (left)
     p->in_guest = true;
   tn_machine_unlock (p->machine);
 }
@@ -304,35 +342,35 @@ static void
 set_timer (void *opaque, int64_t when)
 {
   TnProcessor *p = opaque;
-  bool in_guest;
+  bool within = g_thread_self () == p->thread && p->in_guest, left;
 
-  lock_from_guest (p, &in_guest);
+  lock_from_guest (p, &left);
   tn_event_set (p->apic_timer, when);
-  if (p->counted && in_guest)
+  if (p->counted && within)
     vmm_vcpu_kick (p->cpu); /* it may be due within the slice */
-  unlock_from_guest (p, in_guest);
+  unlock_from_guest (p, left);
 }
 
 static void
 apic_eoi (void *opaque, uint8_t vector)
 {
   TnProcessor *p = opaque;
-  bool in_guest;
+  bool left;
 
-  lock_from_guest (p, &in_guest);
+  lock_from_guest (p, &left);
   tn_machine_apic_eoi (p->machine, vector);
-  unlock_from_guest (p, in_guest);
+  unlock_from_guest (p, left);
 }
 
 static void
 ferr (void *opaque, bool level)
 {
   TnProcessor *p = opaque;
-  bool in_guest;
+  bool left;
 
-  lock_from_guest (p, &in_guest);
+  lock_from_guest (p, &left);
   tn_machine_drive_line (p->machine, "cpu:ferr", level);
-  unlock_from_guest (p, in_guest);
+  unlock_from_guest (p, left);
 }
 
 static void
@@ -350,6 +388,141 @@ apic_timer_due (void *data)
 
   vmm_vcpu_apic_timer (p->cpu);
   poke (p);
+}
+
+/* ---- Accesses without an exit ---- */
+
+/* Locks the machine for an access; or refuses, so that an exit serves the wish. */
+static bool
+begin_access (TnProcessor *p, bool *left)
+{
+  if (p->wishes)
+    return false;
+  *left = lock_in_guest (p);
+  catch_up (p);
+  return true;
+}
+
+static void
+end_access (TnProcessor *p, bool left)
+{
+  tn_machine_set_cycle_time (p->machine, TN_TIME_NEVER);
+  /* The device has set a timer that falls due within the slice. */
+  if (p->counted && tn_clock_deadline (p->clock) < p->planned)
+    vmm_vcpu_kick (p->cpu);
+  unlock_from_guest (p, left);
+}
+
+static VmmCall
+io_read (void *opaque, uint16_t port, unsigned size, uint32_t *value)
+{
+  TnProcessor *p = opaque;
+  bool left;
+
+  if (!(tn_machine_port_access (p->machine, port, size) & TN_ACCESS_READ_FAST)
+      || !begin_access (p, &left))
+    return VMM_CALL_EXIT;
+  p->ports[port]++;
+  *value = tn_machine_port_read (p->machine, port, size);
+  end_access (p, left);
+  return VMM_CALL_DONE;
+}
+
+static VmmCall
+io_write (void *opaque, uint16_t port, unsigned size, uint32_t value)
+{
+  TnProcessor *p = opaque;
+  unsigned access = tn_machine_port_access (p->machine, port, size);
+  bool left;
+
+  if ((access & TN_ACCESS_WRITE_POSTED) && !p->counted
+      && tn_machine_post_port (p->machine, port, value, size))
+    {
+      p->ports[port]++;
+      return VMM_CALL_POSTED;
+    }
+  if (!(access & TN_ACCESS_WRITE_FAST) || !begin_access (p, &left))
+    return VMM_CALL_EXIT;
+  p->ports[port]++;
+  tn_machine_port_write (p->machine, port, value, size);
+  end_access (p, left);
+  return VMM_CALL_DONE;
+}
+
+static uint32_t
+io_read_block (void *opaque, uint16_t port, unsigned size, void *items, uint32_t count)
+{
+  TnProcessor *p = opaque;
+  bool left;
+
+  if (!(tn_machine_port_access (p->machine, port, size) & TN_ACCESS_READ_FAST)
+      || !begin_access (p, &left))
+    return 0;
+  p->ports[port]++;
+  count = tn_machine_port_ins (p->machine, port, items, count, size);
+  end_access (p, left);
+  return count;
+}
+
+static uint32_t
+io_write_block (void *opaque, uint16_t port, unsigned size, const void *items, uint32_t count)
+{
+  TnProcessor *p = opaque;
+  bool left;
+
+  if (!(tn_machine_port_access (p->machine, port, size) & TN_ACCESS_WRITE_FAST)
+      || !begin_access (p, &left))
+    return 0;
+  p->ports[port]++;
+  count = tn_machine_port_outs (p->machine, port, items, count, size);
+  end_access (p, left);
+  return count;
+}
+
+static VmmCall
+mmio_read (void *opaque, uint32_t address, unsigned size, bool smm, uint32_t *value)
+{
+  TnProcessor *p = opaque;
+  bool left, fast;
+
+  if (!(tn_machine_mem_access (p->machine, address) & TN_ACCESS_READ_FAST)
+      || !begin_access (p, &left))
+    return VMM_CALL_EXIT;
+  fast = tn_machine_mem_is_fast (p->machine, address, size);
+  if (fast)
+    *value = tn_machine_mem_read (p->machine, address, size, smm);
+  end_access (p, left);
+  return fast ? VMM_CALL_DONE : VMM_CALL_EXIT;
+}
+
+static VmmCall
+mmio_write (void *opaque, uint32_t address, unsigned size, bool smm, uint32_t value)
+{
+  TnProcessor *p = opaque;
+  unsigned access = tn_machine_mem_access (p->machine, address);
+  bool left, fast;
+
+  if ((access & TN_ACCESS_WRITE_POSTED) && !p->counted
+      && tn_machine_post_mem (p->machine, address, value, size, smm))
+    return VMM_CALL_POSTED;
+  if (!(access & TN_ACCESS_WRITE_FAST) || !begin_access (p, &left))
+    return VMM_CALL_EXIT;
+  fast = tn_machine_mem_is_fast (p->machine, address, size);
+  if (fast)
+    tn_machine_mem_write (p->machine, address, value, size, smm);
+  end_access (p, left);
+  return fast ? VMM_CALL_DONE : VMM_CALL_EXIT;
+}
+
+static void
+set_calls (VmmVcpuConfig *cpu)
+{
+  cpu->io_read = io_read;
+  cpu->io_write = io_write;
+  cpu->io_read_block = io_read_block;
+  cpu->io_write_block = io_write_block;
+  cpu->mmio_read = mmio_read;
+  cpu->mmio_write = mmio_write;
 }
 
 /* ---- Pins ---- */
@@ -582,10 +755,11 @@ serve_exit (TnProcessor *p, VmmExitReason reason)
     default: p->boundary = false;
     }
   tn_machine_lock (p->machine);
-  run_due (p);
+  catch_up (p);
   /* A reset that came meanwhile drops the cycle. */
   if (!p->boundary && !p->reset)
     serve_cycle (p, vmm_vcpu_exit (p->cpu));
+  tn_machine_set_cycle_time (p->machine, TN_TIME_NEVER);
   plan_slice (p);
   tn_machine_unlock (p->machine);
 }
@@ -604,7 +778,6 @@ thread_main (void *data)
       VmmExitReason reason = vmm_vcpu_execute (p->cpu, whole ? p->slice : 1);
 
       leave_guest (p);
-      tn_clock_follow (p->clock);
       if (!p->counted && whole && reason == VMM_EXIT_TIME_SLICE)
         adapt_slice (p, tn_clock_now (p->clock) - from);
       serve_exit (p, reason);
@@ -640,6 +813,8 @@ tn_processor_new (TnMachine *machine, const TnConfig *config, TnLog *log,
   p->ips = config->instructions_per_second;
   p->tsc_hz = config->tsc_hz;
   p->slice = p->counted ? 1 : SLICE_MIN;
+  if (config->fast_io)
+    set_calls (&cpu);
   g_mutex_init (&p->gate);
   g_cond_init (&p->wake);
   g_cond_init (&p->stopped);

@@ -141,11 +141,25 @@ counter (void *data, const char *name, uint64_t value)
   g_string_append_printf (data, "%-28s %" G_GUINT64_FORMAT "\n", name, value);
 }
 
+static void
+posted_stats (TnRun *run, GString *reply)
+{
+  TnPostedCounts counts;
+
+  tn_machine_lock (run->machine);
+  tn_machine_posted_counts (run->machine, &counts);
+  tn_machine_unlock (run->machine);
+  counter (reply, "bus.posted-arrived", counts.arrived);
+  counter (reply, "bus.posted-rounds", counts.rounds);
+  counter (reply, "bus.posted-full", counts.full);
+}
+
 static int
 stat_request (TnRun *run, char **words, int n, GString *reply)
 {
   counter (reply, "clock.virtual-ns", tn_clock_now (tn_machine_clock (run->machine)));
   tn_processor_stats (run->processor, counter, reply);
+  posted_stats (run, reply);
   return EX_OK;
 }
 

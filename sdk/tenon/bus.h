@@ -28,13 +28,33 @@ typedef struct {
                            unsigned size);
 } TnBusOps;
 
+/* How the processor may reach a region.  Handlers are called under the machine lock in any case, one
+   at a time, and may do what every bus handler may.
+
+   TN_IO_FAST promises that the region's handlers are short: they compute, change state, raise lines,
+   set timers, send characters, start requests; they wait for nothing, do not work through whole
+   disks or screens, and need less than 64 KiB of stack.  Then they are called from within the
+   guest's instruction, which costs about half of a cycle that leaves the guest.
+
+   TN_IO_POSTED promises that a write may arrive late: up to a fraction of a millisecond after the
+   guest went on, but always in the order of the guest's writes, and before anything that runs under
+   the machine lock: other cycles of the guest that lead to a card, INTA cycles, timers, bus masters,
+   the user's requests, saving, swaps, resets.  So no handler, here or elsewhere, ever finds one
+   missing.  Two things can tell, and a region where they matter must not be TN_IO_POSTED:
+     - the time: tn_device_now () is when the write arrives (a sound's pitch, a time-out);
+     - what the guest sees without a cycle: memory that it reaches directly (add_ram, a change of the
+       memory map, main memory that the write makes the card read or write) and interrupts (a write
+       that masks, acknowledges or starts one).
+   Registers that only say how something will look or be done, and debug ports, are what it is for.
+   With TN_IO_FAST beside it, a write that cannot be queued is fast, otherwise it leaves the guest.
+   In counted time nothing is posted. */
 typedef enum {
   TN_REGION_DEFAULT = 0,
-  TN_IO_FAST = 1 << 0,   /* short handler: may be called without leaving the guest's context */
-  TN_IO_POSTED = 1 << 1, /* writes may be queued and arrive later, in order, before any other
-                            access to this device could observe them */
+  TN_IO_FAST = 1 << 0,        /* short handlers */
+  TN_IO_POSTED = 1 << 1,      /* writes may be queued */
   TN_IO_SHARED_READ = 1 << 2, /* passive listener of writes (e.g. port 80h): never answers reads
-                                 and does not clash */
+                                 and does not clash.  A port is fast or posted only if its
+                                 listeners are, too */
   TN_IO_DWORD = 1 << 3, /* four ports that answer 32-bit accesses at the first only, before any
                            other owner; narrower ones go to who claims the ports (CF8 and CF9) */
   TN_REGION_HIDDEN = 1 << 4, /* starts hidden: claims nothing until tn_region_set () */
@@ -43,7 +63,8 @@ typedef enum {
 /* Claims ports first..first+count-1 (within 0..0xffff).  NULL with *error set on a clash. */
 TnRegion *tn_device_add_ports (TnDevice *device, uint32_t first, uint32_t count,
                                const TnBusOps *ops, TnRegionFlags flags, GError **error);
-/* The same for physical memory; handlers are called for each access. */
+/* The same for physical memory; handlers are called for each access.  Posting works on whole pages
+   of 4096 bytes. */
 TnRegion *tn_device_add_mmio (TnDevice *device, uint32_t first, uint32_t count,
                               const TnBusOps *ops, TnRegionFlags flags, GError **error);
 /* Memory that the guest reads directly; writes are ignored.  `bytes` is copied.  first and count

@@ -44,6 +44,9 @@ void tn_harness_out32 (TnHarness *h, uint16_t port, uint32_t value);
 void tn_harness_ins (TnHarness *h, uint16_t port, void *items, uint32_t count, unsigned size);
 void tn_harness_outs (TnHarness *h, uint16_t port, const void *items, uint32_t count,
                       unsigned size);
+/* From now on writes to TN_IO_POSTED regions are queued, as the processor's are, until the next call
+   of the harness that looks at anything.  Off at first. */
+void tn_harness_post (TnHarness *h, bool on);
 uint32_t tn_harness_read (TnHarness *h, uint32_t address, unsigned size);
 void tn_harness_write (TnHarness *h, uint32_t address, uint32_t value, unsigned size);
 void tn_harness_mem_read (TnHarness *h, uint32_t address, void *buffer, size_t size);

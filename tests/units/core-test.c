@@ -142,6 +142,145 @@ test_cycles (void)
   tn_harness_free (h);
 }
 
+/* ---- Posted writes ---- */
+
+static void
+posted_timer (void *self, void *data)
+{
+  note ("timer ");
+}
+
+static bool
+posted_realize (Probe *p, GError **error)
+{
+  static const TnBusOps any = { .read = noting_read, .write = noting_write };
+  TnRegionFlags posted = TN_IO_FAST | TN_IO_POSTED;
+
+  p->data[0] = tn_device_timer_new (p->device, "timer", posted_timer, NULL);
+  p->data[1] = tn_device_add_ports (p->device, 0x200, 8, &any, posted, error);
+  p->data[2] = tn_device_add_mmio (p->device, 0xe0000000, 0x1800, &any, posted, error);
+  return p->data[1] && p->data[2]
+         && tn_device_add_ports (p->device, 0x208, 4, &any, TN_IO_FAST, error)
+         && tn_device_add_ports (p->device, 0x20c, 4, &any, posted | TN_IO_DWORD, error)
+         && tn_device_add_ports (p->device, 0x210, 4, &any, posted, error)
+         && tn_device_add_ports (p->device, 0x213, 1, &any, TN_IO_SHARED_READ | TN_IO_FAST, error);
+}
+
+static TnHarness *
+start_posted (void)
+{
+  static const ProbeHooks hooks = { .realize = posted_realize };
+  TnHarness *h = start_one (&hooks);
+
+  tn_harness_post (h, true);
+  return h;
+}
+
+/* Nothing is seen of a write until something looks; then all of them, in order. */
+static void
+test_posted_order (void)
+{
+  TnHarness *h = start_posted ();
+
+  tn_harness_out8 (h, 0x200, 1);
+  tn_harness_write (h, 0xe0000010, 2, 4);
+  tn_harness_out32 (h, 0x20c, 3);
+  tn_harness_out16 (h, 0x201, 4); /* not aligned: still two cycles */
+  check ("");
+  tn_harness_in8 (h, 0x200);
+  check ("w0.1=1 w10.4=2 w0.4=3 w1.1=4 w2.1=0 r0.1 ");
+  tn_harness_out8 (h, 0x203, 5);
+  check ("");
+  tn_harness_out8 (h, 0x208, 6); /* a region that is not posted */
+  check ("w3.1=5 w0.1=6 ");
+  tn_harness_out8 (h, 0x204, 7);
+  tn_harness_line (h, "isa:1");
+  check ("w4.1=7 ");
+  tn_harness_post (h, false);
+  tn_harness_out8 (h, 0x205, 8);
+  check ("w5.1=8 ");
+  tn_harness_free (h);
+}
+
+/* What posting must not do: half a page, a listener that does not allow it, two regions. */
+static void
+test_posted_limits (void)
+{
+  TnHarness *h = start_posted ();
+
+  tn_harness_write (h, 0xe0001000, 1, 1);
+  check ("w1000.1=1 ");
+  tn_harness_write (h, 0xe0000ffe, 0x04030201, 4);
+  check ("wffe.2=201 w1000.2=403 ");
+  tn_harness_out16 (h, 0x206, 2);
+  check ("");
+  tn_harness_out32 (h, 0x206, 3); /* half of it leads elsewhere */
+  check ("w6.2=2 w6.2=3 w0.2=0 ");
+  tn_harness_out8 (h, 0x20c, 4); /* nobody answers but to dwords */
+  check ("");
+  tn_harness_out8 (h, 0x212, 5);
+  check ("");
+  tn_harness_out8 (h, 0x213, 6);
+  check ("w2.1=5 w0.1=6 w3.1=6 ");
+  tn_harness_free (h);
+}
+
+/* Timers, moved regions, saving, resets and the end find them, too. */
+static void
+test_posted_moments (void)
+{
+  TnHarness *h = start_posted ();
+  Probe *p = probe (h, "one");
+
+  tn_timer_set (p->data[0], 1000);
+  tn_harness_out8 (h, 0x200, 1);
+  tn_harness_clock_step (h, 1000);
+  check ("w0.1=1 timer ");
+  tn_harness_out8 (h, 0x200, 2);
+  g_bytes_unref (tn_harness_save (h));
+  check ("w0.1=2 ");
+  tn_harness_out8 (h, 0x200, 3);
+  tn_harness_reset (h);
+  check ("w0.1=3 ");
+  tn_harness_out8 (h, 0x200, 4);
+  swap (h, "one");
+  check ("w0.1=4 ");
+  p = probe (h, "one");
+  g_assert_true (tn_region_set (p->data[1], 0x300, true, NULL));
+  tn_harness_out8 (h, 0x200, 5); /* nobody is there any more */
+  tn_harness_out8 (h, 0x300, 6);
+  check ("");
+  tn_harness_in8 (h, 0x208);
+  check ("w0.1=6 r0.1 ");
+  g_assert_true (tn_region_set (p->data[2], 0xe0000800, true, NULL));
+  tn_harness_write (h, 0xe0000ff0, 7, 1); /* the first page is no longer whole */
+  check ("w7f0.1=7 ");
+  tn_harness_write (h, 0xe0001000, 8, 1);
+  check ("");
+  tn_harness_free (h);
+  check ("w800.1=8 ");
+}
+
+static void
+test_posted_full (void)
+{
+  TnHarness *h = start_posted ();
+  GString *expected = g_string_new (NULL);
+
+  for (unsigned n = 0; n < 5000; n++)
+    {
+      g_string_append_printf (expected, "w0.2=%x ", n);
+      tn_harness_out16 (h, 0x200, n);
+    }
+  g_assert_cmpuint (trace->len, <, expected->len);
+  g_assert_cmpuint (trace->len, >, 0);
+  tn_harness_in8 (h, 0x208);
+  g_string_append (expected, "r0.1 ");
+  check (expected->str);
+  g_string_free (expected, TRUE);
+  tn_harness_free (h);
+}
+
 static bool
 clash_realize (Probe *p, GError **error)
 {
@@ -682,6 +821,10 @@ main (int argc, char **argv)
   trace = g_string_new (NULL);
   g_test_add_func ("/core/ports/cycles", test_cycles);
   g_test_add_func ("/core/ports/clash", test_clash);
+  g_test_add_func ("/core/posted/order", test_posted_order);
+  g_test_add_func ("/core/posted/limits", test_posted_limits);
+  g_test_add_func ("/core/posted/moments", test_posted_moments);
+  g_test_add_func ("/core/posted/full", test_posted_full);
   g_test_add_func ("/core/memory/cards", test_memory);
   g_test_add_func ("/core/memory/routes", test_routes);
   g_test_add_func ("/core/memory/own-doorbell", test_own_doorbell);

@@ -385,7 +385,8 @@ dma_realize (void *self, GError **error)
   Dma *d = self;
   if (!tn_device_add_ports (d->device, 0x00, 16, &first_ops, TN_REGION_DEFAULT, error)
       || !tn_device_add_ports (d->device, 0xc0, 32, &second_ops, TN_REGION_DEFAULT, error)
-      || !tn_device_add_ports (d->device, 0x80, 16, &page_ops, TN_IO_FAST, error)
+      /* What a page register holds is seen by reads and by transfers. */
+      || !tn_device_add_ports (d->device, 0x80, 16, &page_ops, TN_IO_FAST | TN_IO_POSTED, error)
       || !tn_device_provide_isa_dma (d->device, dreq_changed, error))
     return false;
   d->timer = tn_device_timer_new (d->device, "resume", resume, NULL);

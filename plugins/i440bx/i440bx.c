@@ -308,7 +308,9 @@ i440bx_realize (void *self, GError **error)
                            " MB; lower machine.memory",
                            ram >> 20);
   return add_host_bridge (bx, error) && (!bx->agp || add_agp_bridge (bx, error))
-         && tn_device_add_ports (bx->device, 0xcf8, 4, &confadd_ops, TN_IO_DWORD, error)
+         /* CONFADD is seen through itself and CONFDATA alone. */
+         && tn_device_add_ports (bx->device, 0xcf8, 4, &confadd_ops,
+                                TN_IO_DWORD | TN_IO_FAST | TN_IO_POSTED, error)
          && tn_device_add_ports (bx->device, 0xcfc, 4, &confdata_ops, TN_REGION_DEFAULT, error);
 }
 

@@ -435,7 +435,7 @@ add_pci (Ide *ide, GError **error)
   tn_pci_field (ide->pci, PCI_SIDETIM, 1, 0, 0xff, 0);
   tn_pci_field (ide->pci, PCI_UDMACTL, 1, 0, 0x0f, 0);
   tn_pci_field (ide->pci, PCI_UDMATIM, 2, 0, 0x3333, 0);
-  ide->bm_region = tn_pci_bar (ide->pci, PCI_BMIBA, TN_BAR_IO, 16, &bm_ops, TN_REGION_DEFAULT);
+  ide->bm_region = tn_pci_bar (ide->pci, PCI_BMIBA, TN_BAR_IO, 16, &bm_ops, TN_IO_FAST);
   return true;
 }
 
@@ -458,11 +458,11 @@ add_channel (Ide *ide, unsigned n, GError **error)
   c->ide = ide;
   c->line = tn_device_line (ide->device, n ? "isa:15" : "isa:14");
   c->command_block = tn_device_add_ports (ide->device, n ? 0x170 : 0x1f0, 8, &command_ops[n],
-                                          TN_REGION_DEFAULT, error);
+                                          TN_IO_FAST, error);
   if (!c->command_block)
     return false;
   c->control_block = tn_device_add_ports (ide->device, n ? 0x376 : 0x3f6, 1, &control_ops[n],
-                                          TN_REGION_DEFAULT, error);
+                                          TN_IO_FAST, error);
   if (!c->control_block)
     return false;
   for (unsigned i = 0; i < 2; i++)

@@ -196,7 +196,7 @@ static bool
 ioapic_realize (void *self, GError **error)
 {
   IoApic *s = self;
-  if (!tn_device_add_mmio (s->device, IOAPIC_BASE, IOAPIC_SIZE, &ops, TN_REGION_DEFAULT, error))
+  if (!tn_device_add_mmio (s->device, IOAPIC_BASE, IOAPIC_SIZE, &ops, TN_IO_FAST, error))
     return false;
   for (unsigned irq = 0; irq < 16; irq++)
     if (irq != 2)

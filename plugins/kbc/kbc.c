@@ -445,7 +445,7 @@ static bool
 kbc_realize (void *self, GError **error)
 {
   Kbc *k = self;
-  if (!tn_device_add_ports (k->device, 0x60, 1, &data_ops, TN_REGION_DEFAULT, error)
+  if (!tn_device_add_ports (k->device, 0x60, 1, &data_ops, TN_IO_FAST, error)
       || !tn_device_add_ports (k->device, 0x64, 1, &status_ops, TN_IO_FAST, error))
     return false;
   k->irq1 = tn_device_line (k->device, "isa:1");

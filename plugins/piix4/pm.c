@@ -339,7 +339,8 @@ pm_realize (Piix4 *p, GError **error)
   p->pm_timer = tn_device_timer_new (p->device, "pm-overflow", timer_overflowed, NULL);
   tn_device_watch_line (p->device, "isa:8", rtc_alarm, NULL);
   tn_device_watch_line (p->device, "button:power", power_button, NULL);
-  p->pm_io = tn_device_add_ports (p->device, 0, PM_PORTS, &pm_ops, TN_REGION_HIDDEN, error);
+  p->pm_io = tn_device_add_ports (p->device, 0, PM_PORTS, &pm_ops, TN_REGION_HIDDEN | TN_IO_FAST,
+                                 error);
   return p->pm_io != NULL;
 }
 

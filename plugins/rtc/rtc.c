@@ -510,7 +510,7 @@ static bool
 rtc_realize (void *self, GError **error)
 {
   Rtc *r = self;
-  if (!tn_device_add_ports (r->device, 0x70, 4, &rtc_ops, TN_REGION_DEFAULT, error)
+  if (!tn_device_add_ports (r->device, 0x70, 4, &rtc_ops, TN_IO_FAST, error)
       || !rtc_cmos_load (r, error) || !rtc_cmos_fill (r, error))
     return false;
   r->irq = tn_device_line (r->device, "isa:8");

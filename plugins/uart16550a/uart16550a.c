@@ -566,7 +566,7 @@ uart_realize (void *self, GError **error)
   if (u->port & 7)
     return tn_device_fail (u->device, error, TN_ERROR_CONFIG, "port 0x%x is not a multiple of 8",
                            u->port);
-  if (!tn_device_add_ports (u->device, u->port, 8, &ops, TN_REGION_DEFAULT, error))
+  if (!tn_device_add_ports (u->device, u->port, 8, &ops, TN_IO_FAST, error))
     return false;
   g_snprintf (name, sizeof name, "isa:%u", u->irq);
   u->line = tn_device_line (u->device, name);

@@ -147,14 +147,15 @@ card_realize (void *self, GError **error)
   static const TnBusOps low = { .read = low_read, .write = low_write, .max_size = 1 };
   static const TnBusOps high = { .read = high_read, .write = high_write, .max_size = 1 };
   static const TnBusOps window = { .read = window_read, .write = window_write };
+  /* Writes touch nothing but what reads, the screen and the state see, all through handlers. */
+  const TnRegionFlags fast = TN_IO_FAST | TN_IO_POSTED;
   Card *card = self;
   vga_init (&card->vga, card->memory, MEMORY_SIZE / 4);
   tn_device_display_new (card->device, refresh, NULL);
   card->screen_timer = tn_device_timer_new (card->device, "screen", write_screen, NULL);
-  return tn_device_add_ports (card->device, 0x3b0, 12, &low, TN_IO_FAST, error)
-         && tn_device_add_ports (card->device, 0x3c0, 32, &high, TN_IO_FAST, error)
-         && tn_device_add_mmio (card->device, 0xa0000, VGA_WINDOW_SIZE, &window,
-                                TN_IO_FAST | TN_IO_POSTED, error)
+  return tn_device_add_ports (card->device, 0x3b0, 12, &low, fast, error)
+         && tn_device_add_ports (card->device, 0x3c0, 32, &high, fast, error)
+         && tn_device_add_mmio (card->device, 0xa0000, VGA_WINDOW_SIZE, &window, fast, error)
          && (!card->bios || add_bios (card, error));
 }
 

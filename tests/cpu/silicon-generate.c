@@ -243,6 +243,31 @@ immediate (Gen *g, Draft *d, const Op *op, bool o16)
     }
 }
 
+/* A sequence may end before the undefined flags are hidden: it makes a NOP instead. */
+static bool
+cannot_hide (Gen *g, Draft *d)
+{
+  if (!g->traps)
+    return false;
+  *d = (Draft){ 0 };
+  byte (&d->i, 0x90);
+  return true;
+}
+
+/* OF after DAA and DAS is undefined, after AAA and AAS SF, ZF and PF are too.  Ours are Intel's;
+   on hosts of AMD they are hidden, and what is defined is kept. */
+static void
+hide_adjusted (Gen *g, Draft *d, bool ascii)
+{
+  if (!native_host ()->amd || cannot_hide (g, d))
+    return;
+  if (ascii) /* MOV EDX, EAX; LAHF; AND AH, 11h; SAHF; MOV EAX, EDX */
+    literal (d, "\x89\xc2\x9f\x80\xe4\x11\x9e\x89\xd0", 9);
+  else /* LAHF; TEST AL, AL; SAHF */
+    literal (d, "\x9f\x84\xc0\x9e", 4);
+  forget (g, EAX_ | EDX_);
+}
+
 static void
 from_op (Gen *g, Draft *d, const Op *op)
 {
@@ -276,6 +301,8 @@ from_op (Gen *g, Draft *d, const Op *op)
   if (op->flags & WREG)
     forget (g, 1u << (op->flags & BYTE ? reg & 3 : reg));
   forget (g, op->clobbers);
+  if (op->map == 0 && (op->opcode & 0xe7) == 0x27 && op->form == NONE)
+    hide_adjusted (g, d, op->opcode >= 0x37);
 }
 
 /* ADD OR ADC SBB AND SUB XOR CMP in all their forms. */
@@ -319,14 +346,8 @@ shift (Gen *g, Draft *d)
   op.imm = op.opcode < 0xd0 ? I8 : I0;
   op.flags |= op.opcode & 1 ? 0 : BYTE;
   from_op (g, d, &op);
-  if (op.digit >= 4 || (op.opcode & 0xfe) == 0xd0)
+  if (op.digit >= 4 || (op.opcode & 0xfe) == 0xd0 || cannot_hide (g, d))
     return;
-  if (g->traps)
-    {
-      *d = (Draft){ 0 };
-      byte (&d->i, 0x90);
-      return;
-    }
   /* OF after a rotate by more than one is undefined, and processors differ: LAHF; TEST; SAHF. */
   literal (d, "\x9f\x84\xc0\x9e", 4);
   forget (g, EAX_);

@@ -11,6 +11,7 @@
 #include "silicon.h"
 
 #include <asm/ldt.h>
+#include <cpuid.h>
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -59,6 +60,27 @@ static struct {
   int to_child, from_child;
   unsigned pending; /* batches begun and not waited for */
 } native;
+
+/* ---- What it is ---- */
+
+const Host *
+native_host (void)
+{
+  static Host host;
+  unsigned a, b, c, d;
+  if (host.mxcsr_mask)
+    return &host;
+  __cpuid (0, a, b, c, d);
+  host.amd = b == signature_AMD_ebx && c == signature_AMD_ecx && d == signature_AMD_edx;
+  __cpuid (1, a, b, c, d);
+  host.guest = c >> 31;
+  uint8_t fx[512] __attribute__ ((aligned (16))) = { 0 };
+  __asm__ volatile ("fxsave %0" : "+m"(fx));
+  memcpy (&host.mxcsr_mask, fx + 28, 4);
+  if (!host.mxcsr_mask)
+    host.mxcsr_mask = 0xffbf;
+  return &host;
+}
 
 /* ---- Faults ---- */
 

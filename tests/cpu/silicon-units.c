@@ -129,7 +129,8 @@ mmx (Gen *g, Draft *d)
     forget (g, 1u << rm);
 }
 
-/* LDMXCSR of a value without the bit for denormals-are-zeros, which a Pentium III does not know. */
+/* LDMXCSR of a value without the bits that the host knows and a Pentium III does not:
+   denormals-are-zeros, and what else the host has above bit 15. */
 static void
 load_mxcsr (Gen *g, Draft *d)
 {
@@ -138,6 +139,7 @@ load_mxcsr (Gen *g, Draft *d)
     v |= 0x10000u << below (g, 16);
   if (percent (g, 70))
     v |= 0x1f80;
+  v &= 0xffff | ~native_host ()->mxcsr_mask; /* AMD's bit 17 */
   literal (d, "\xc7\x05", 2); /* mov [at], v */
   dword (&d->i, at);
   dword (&d->i, v);

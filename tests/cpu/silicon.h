@@ -4,6 +4,7 @@
  * on ours.  See README.md; the parts are
  *
  *   silicon.c            options, comparison, report
+ *   silicon-explain.c    the differences that are no faults of ours
  *   silicon-generate.c   makes the cases
  *   silicon-native.c     runs them on the host, with silicon-native.asm
  *   silicon-vmm.c        runs them through vmm.h
@@ -143,9 +144,27 @@ extern const uint8_t rw_pages[RW_PAGES];
 /* Notes in *r which lines differ from the template, and makes them equal to it. */
 void memory_take (Result *r, uint8_t *const pages[RW_PAGES], const uint8_t *memory);
 
+/* ---- silicon-explain.c ---- */
+
+/* Takes the differences away that README.md explains; `code` is the area's. */
+void silicon_explain (const Case *k, Result *native, Result *ours, unsigned area,
+                      const uint8_t *code);
+/* Where the host faulted in an instruction that ours may go past: the number of instructions up to
+   and with it, for another run of ours that stops there; else 0. */
+unsigned silicon_passed_fault (const Case *k, const Result *native, const Result *ours,
+                               unsigned area, const uint8_t *code);
+
 /* ---- silicon-native.c ---- */
 
 #define SEL_RETURN 0x33u /* the host's 64-bit code */
+
+/* What the host is, as far as the manual leaves things to the maker. */
+typedef struct {
+  bool amd;
+  bool guest; /* the host is itself a virtual machine */
+  uint32_t mxcsr_mask;
+} Host;
+const Host *native_host (void);
 
 /* NULL, or why the host cannot do it. */
 const char *native_start (Batch *batches[2], uint8_t *code[2]);

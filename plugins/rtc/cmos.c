@@ -71,12 +71,33 @@ fill_memory (Rtc *r)
 }
 
 static void
-fill_floppies (Rtc *r)
+fill_sum (Rtc *r)
 {
-  bool a = r->floppy_a != FLOPPY_NONE, b = r->floppy_b != FLOPPY_NONE;
-  r->cmos[CMOS_FLOPPIES] = r->floppy_a << 4 | r->floppy_b;
+  uint16_t sum = 0;
+  for (unsigned i = CMOS_FLOPPIES; i <= CMOS_SYSTEM_FLAGS; i++)
+    sum += r->cmos[i];
+  r->cmos[CMOS_SUM] = sum >> 8;
+  r->cmos[CMOS_SUM + 1] = sum;
+}
+
+static uint8_t
+floppy_type (Rtc *r, uint32_t configured, const char *fact)
+{
+  uint32_t value;
+  if (configured != FLOPPY_AUTO)
+    return configured;
+  return tn_device_lookup (r->device, fact, &value) && value < FLOPPY_AUTO ? value : FLOPPY_NONE;
+}
+
+void
+rtc_cmos_fill_floppies (Rtc *r)
+{
+  uint8_t a = floppy_type (r, r->floppy_a, "floppy-a");
+  uint8_t b = floppy_type (r, r->floppy_b, "floppy-b");
+  r->cmos[CMOS_FLOPPIES] = a << 4 | b;
   r->cmos[CMOS_EQUIPMENT] = EQUIPMENT_FPU | EQUIPMENT_POINTER | (a || b ? EQUIPMENT_FLOPPY : 0)
                             | (a && b ? EQUIPMENT_TWO_FLOPPIES : 0);
+  fill_sum (r);
 }
 
 static int
@@ -135,15 +156,10 @@ rtc_cmos_fill (Rtc *r, GError **error)
     return false;
   r->cmos[CMOS_SHUTDOWN] = 0;
   fill_memory (r);
-  fill_floppies (r);
   memset (&r->cmos[CMOS_TRANSLATION], r->translation * 0x55, 2);
   set_flag (&r->cmos[CMOS_BOOT_THIRD], BOOT_NO_FLOPPY_CHECK, !r->check_floppy);
   set_flag (&r->cmos[CMOS_FAST_BOOT], FAST_BOOT, r->fast_boot);
-  uint16_t sum = 0;
-  for (unsigned i = CMOS_FLOPPIES; i <= CMOS_SYSTEM_FLAGS; i++)
-    sum += r->cmos[i];
-  r->cmos[CMOS_SUM] = sum >> 8;
-  r->cmos[CMOS_SUM + 1] = sum;
+  rtc_cmos_fill_floppies (r);
   return true;
 }
 

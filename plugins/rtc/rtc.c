@@ -540,6 +540,7 @@ rtc_reset (void *self)
   r->flags = 0;
   r->index = r->index_high = 0;
   r->nmi_masked = false;
+  rtc_cmos_fill_floppies (r); /* now that all devices are there */
   tn_line_set (r->nmi_disable, false);
   update (r);
 }
@@ -574,15 +575,15 @@ rtc_restored (void *self, GError **error)
 }
 
 static const char *const floppy_types[]
-    = { "none", "360k", "1.2m", "720k", "1.44m", "2.88m", NULL };
+    = { "none", "360k", "1.2m", "720k", "1.44m", "2.88m", "auto", NULL };
 static const char *const translations[] = { "none", "lba", "large", "rechs", NULL };
 
 static const TnProperty properties[] = {
   TN_PROP_STRING (Rtc, boot, "boot",
                   "boot order: up to three of cdrom, disk, floppy, network, with commas", NULL),
-  TN_PROP_ENUM (Rtc, floppy_a, "floppy-a", "type of the first floppy drive", FLOPPY_NONE,
+  TN_PROP_ENUM (Rtc, floppy_a, "floppy-a", "type of the first floppy drive; auto asks the controller", FLOPPY_AUTO,
                 floppy_types),
-  TN_PROP_ENUM (Rtc, floppy_b, "floppy-b", "type of the second floppy drive", FLOPPY_NONE,
+  TN_PROP_ENUM (Rtc, floppy_b, "floppy-b", "type of the second floppy drive", FLOPPY_AUTO,
                 floppy_types),
   TN_PROP_ENUM (Rtc, translation, "translation", "how the BIOS translates disk geometry", 1,
                 translations),

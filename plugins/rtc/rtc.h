@@ -13,7 +13,8 @@
 /* Ten thousand years and a bit: all that the registers can say. */
 #define RTC_MAX_OFFSET_US INT64_C (400000000000000000)
 
-enum { FLOPPY_NONE, FLOPPY_360K, FLOPPY_1200K, FLOPPY_720K, FLOPPY_1440K, FLOPPY_2880K };
+enum { FLOPPY_NONE, FLOPPY_360K, FLOPPY_1200K, FLOPPY_720K, FLOPPY_1440K, FLOPPY_2880K,
+       FLOPPY_AUTO };
 
 typedef struct {
   TnDevice *device;
@@ -39,6 +40,8 @@ typedef struct {
 
 /* Fills the configuration bytes from the properties, the file and the size of main memory. */
 bool rtc_cmos_fill (Rtc *r, GError **error);
+/* The floppy drives; those that are not configured are what the controller told. */
+void rtc_cmos_fill_floppies (Rtc *r);
 /* Reads the file, if there is one; a missing file is a fresh battery. */
 bool rtc_cmos_load (Rtc *r, GError **error);
 /* Replaces the file in one step. */

@@ -107,6 +107,16 @@ int tn_device_take_fd (TnDevice *device, const char *name);
 /* Emits a signal that the descriptor declares; value is ignored where it has none. */
 void tn_device_emit (TnDevice *device, const char *signal, uint64_t value);
 
+/* ---- Facts about the board, for cards that stand in for its setup program ---- */
+
+/* Makes a number known to the other devices until this one ends; a second time replaces it.  To be
+   called in realize, so that it is there when devices are reset.  Names in use:
+
+     "floppy-a", "floppy-b"   type of the drive as CMOS byte 10h has it; 0 for none */
+void tn_device_publish (TnDevice *device, const char *name, uint32_t value);
+/* False if nobody has told it. */
+bool tn_device_lookup (TnDevice *device, const char *name, uint32_t *value);
+
 /* ---- Machine control: carried out at the next safe point ---- */
 
 void tn_device_request_reset (TnDevice *device, TnResetKind kind);

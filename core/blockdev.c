@@ -52,6 +52,7 @@ struct Store {
 struct TnBlock {
   TnResource resource;
   TnMachine *machine;
+  bool locked;
   Store *store; /* NULL: never a medium */
   TnMediaFunc changed;
   void *data;
@@ -525,6 +526,52 @@ tn_block_eject (TnBlock *block)
   ops = block->store ? store_ops (block->store, &self) : NULL;
   if (ops != NULL && ops->eject != NULL)
     ops->eject (self);
+}
+
+void
+tn_block_set_locked (TnBlock *block, bool locked)
+{
+  g_return_if_fail (block != NULL);
+  block->locked = locked;
+}
+
+/* ---- Media ---- */
+
+static bool
+may_change (TnDevice *back, const char *file, bool force, GError **error)
+{
+  const TnPlugin *plugin = back->instance->plugin;
+  Store *store = find_store (back->machine, back->name);
+
+  if (plugin->kind != TN_KIND_BLOCK)
+    return tn_device_fail (back, error, TN_ERROR_CONFIG,
+                           "it is not a disk back end; name the one that holds the image");
+  if (plugin->minor < 2 || plugin->block_ops->change == NULL)
+    return tn_device_fail (back, error, TN_ERROR_CONFIG, "its medium cannot be changed");
+  if (file == NULL && !plugin->block_ops->info (back->instance->self).present)
+    return tn_device_fail (back, error, TN_ERROR_FAILED, "there is no medium in it");
+  if (store != NULL && store->front != NULL && store->front->locked && !force)
+    return tn_device_fail (back, error, TN_ERROR_FAILED,
+                           "the guest has locked the medium in; eject it there, or add: force");
+  return true;
+}
+
+bool
+tn_machine_change_medium (TnMachine *m, TnDevice *back, const char *file, bool force,
+                          GError **error)
+{
+  g_autofree char *path = file ? g_canonicalize_filename (file, m->base_dir) : NULL;
+
+  if (!back->instance->realized || back->swapping)
+    return tn_device_fail (back, error, TN_ERROR_FAILED, "it does not run, or is being swapped");
+  if (!may_change (back, file, force, error))
+    return false;
+  tn_machine_drain_blocks (m);
+  if (!back->instance->plugin->block_ops->change (back->instance->self, path, error))
+    return false;
+  tn_property_set_file (back->instance, "file", path);
+  tell_changed (m, back->name);
+  return true;
 }
 
 /* ---- Swap of a back end ---- */

@@ -13,7 +13,7 @@
 #include <sysexits.h>
 
 static const char *const requests[]
-    = { "swap",   "status", "pause", "resume", "reset", "quit",     "poweroff",
+    = { "swap",   "insert", "eject",    "status", "pause", "resume", "reset", "quit",     "poweroff",
         "list",   "show",   "stat",  "log",    "help",  "machines", "screenshot",
         "screen", "type",   "key",   "mouse",  NULL };
 
@@ -25,6 +25,9 @@ static const TnUsage ctl_usage = {
     "\n"
     "Requests:\n"
     "  swap DEVICE [FILE]     replace a device's plugin while the machine runs\n"
+    "  insert DEVICE FILE [force]\n"
+    "                         put a medium in; DEVICE is the back end, such as cd0\n"
+    "  eject DEVICE [force]   take the medium out, by force if the guest has locked it in\n"
     "  status                 what is running, and for how long\n"
     "  pause                  stop the machine's time\n"
     "  resume                 let it go on\n"
@@ -42,6 +45,7 @@ static const TnUsage ctl_usage = {
     "  machines               the machines that are running",
   .examples = "  tenon ctl swap com1\n"
               "  tenon ctl type 'ls -l\\n'\n"
+              "  tenon ctl insert cd0 debian.iso\n"
               "  tenon ctl demo swap com1 build/plugins/.libs/uart16550a.so\n"
               "  tenon ctl --socket /run/user/1000/tenon/demo.sock status\n",
   .min = 1,
@@ -144,9 +148,12 @@ call (const char *path, char **words)
 static char *
 absolute_file (GPtrArray *words)
 {
+  bool swap = strcmp (words->pdata[0], "swap") == 0;
+  bool insert = strcmp (words->pdata[0], "insert") == 0;
+
   if (words->len >= 2 && strcmp (words->pdata[0], "screenshot") == 0)
     return words->pdata[1] = g_canonicalize_filename (words->pdata[1], NULL);
-  if (words->len < 3 || strcmp (words->pdata[0], "swap") != 0 || !strchr (words->pdata[2], '/'))
+  if (words->len < 3 || !(insert || (swap && strchr (words->pdata[2], '/'))))
     return NULL;
   return words->pdata[2] = g_canonicalize_filename (words->pdata[2], NULL);
 }

@@ -718,6 +718,18 @@ tn_harness_block_present (TnHarness *h, const char *name, bool present)
   unlock (h);
 }
 
+bool
+tn_harness_change_medium (TnHarness *h, const char *name, const char *file, bool force,
+                          GError **error)
+{
+  bool done;
+
+  lock (h);
+  done = tn_machine_change_medium (h->machine, tn_harness_device (h, name), file, force, error);
+  unlock (h);
+  return done;
+}
+
 /* ---- DMA ---- */
 
 typedef struct HostDma {

@@ -87,6 +87,8 @@ bool tn_properties_apply (TnInstance *instance, GError **error);
 bool tn_properties_check (TnDevice *device, const TnPlugin *plugin, GError **error);
 /* Every link names a device of the right kind. */
 bool tn_properties_check_links (TnDevice *device, GError **error);
+/* Another file for a property that was set before; NULL for none. */
+void tn_property_set_file (TnInstance *instance, const char *name, const char *path);
 void tn_property_get (TnInstance *instance, const TnProperty *property, GValue *value);
 
 /* device_class.c: GObject classes generated from descriptors */

@@ -112,6 +112,10 @@ void tn_machine_reset (TnMachine *m);
 /* Replaces the plugin of a running device; `file` NULL: look up the same name again (or the same
    path). False: the old one runs on.  Quiesces; any thread but not from a device's callback. */
 bool tn_machine_swap (TnMachine *m, TnDevice *device, const char *file, GError **error);
+/* Puts a medium into the drive that a disk back end stands for, or takes it out (NULL).  A medium
+   that the guest locked in comes out by force alone. */
+bool tn_machine_change_medium (TnMachine *m, TnDevice *back, const char *file, bool force,
+                               GError **error);
 /* All devices (and processors, by the hooks) without main memory.  Returns a full reference. */
 GVariant *tn_machine_save (TnMachine *m, GError **error);
 /* Refuses hostile input before anything has changed where it can be seen before; if a device

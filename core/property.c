@@ -278,7 +278,8 @@ keep_text (TnInstance *instance, const TnProperty *p, const char *text)
   const char *kept;
   char *path;
 
-  if (text == NULL || (p->type == TN_PROP_TYPE_LINK && *text == '\0'))
+  if (text == NULL
+      || ((p->type == TN_PROP_TYPE_LINK || p->type == TN_PROP_TYPE_FILE) && *text == '\0'))
     return NULL;
   if (p->type != TN_PROP_TYPE_FILE || g_path_is_absolute (text))
     return g_string_chunk_insert (instance->strings, text);
@@ -342,6 +343,22 @@ tn_properties_apply (TnInstance *instance, GError **error)
         }
     }
   return true;
+}
+
+void
+tn_property_set_file (TnInstance *instance, const char *name, const char *path)
+{
+  const TnProperty *p = tn_plugin_property (instance->plugin, name);
+  Value value = { .text = path };
+
+  if (p == NULL || p->type != TN_PROP_TYPE_FILE)
+    return;
+  if (path == NULL)
+    g_hash_table_remove (instance->device->values, name);
+  else
+    g_hash_table_insert (instance->device->values, g_strdup (name),
+                         g_variant_ref_sink (g_variant_new_string (path)));
+  store (instance, p, &value);
 }
 
 void

@@ -37,6 +37,42 @@ swap (TnRun *run, char **words, int n, GString *reply)
 }
 
 static int
+change_medium (TnRun *run, char **words, const char *file, const char *option, GString *reply)
+{
+  g_autoptr (GError) error = NULL;
+  TnDevice *device;
+
+  if (option && strcmp (option, "force") != 0)
+    {
+      g_string_append_printf (reply, "expected \"force\" or nothing, found \"%.64s\"", option);
+      return EX_USAGE;
+    }
+  tn_machine_lock (run->machine);
+  device = tn_machine_find (run->machine, words[0]);
+  if (!device)
+    g_set_error (&error, TN_ERROR, TN_ERROR_MISSING, "there is no device \"%.64s\"", words[0]);
+  else
+    tn_machine_change_medium (run->machine, device, file, option != NULL, &error);
+  tn_machine_unlock (run->machine);
+  if (!error)
+    return EX_OK;
+  g_string_append (reply, error->message);
+  return tn_command_code (error);
+}
+
+static int
+eject (TnRun *run, char **words, int n, GString *reply)
+{
+  return change_medium (run, words, NULL, n > 1 ? words[1] : NULL, reply);
+}
+
+static int
+insert (TnRun *run, char **words, int n, GString *reply)
+{
+  return change_medium (run, words, words[1], n > 2 ? words[2] : NULL, reply);
+}
+
+static int
 status (TnRun *run, char **words, int n, GString *reply)
 {
   int64_t up = tn_clock_now (tn_machine_clock (run->machine));
@@ -178,6 +214,9 @@ static int help (TnRun *run, char **words, int n, GString *reply);
 
 static const Request requests[] = {
   { "swap", "DEVICE [FILE]", "replace a device's plugin while the machine runs", 1, 2, swap },
+  { "insert", "DEVICE FILE [force]", "put a medium in, for instead of the one that is in", 2, 3,
+    insert },
+  { "eject", "DEVICE [force]", "take the medium out", 1, 2, eject },
   { "status", "", "what is running, and for how long", 0, 0, status },
   { "pause", "", "stop the machine's time", 0, 0, request_pause },
   { "resume", "", "let it go on", 0, 0, request_resume },

@@ -3,6 +3,9 @@
  * Disk image without a format: the file's bytes are the disk's bytes.  Serves hard disks and ISO
  * 9660 images, from files and from block devices of the host.
  *
+ * A removable image can be taken out and another one put in while the machine runs; a file that may
+ * not be written is then a medium with write protection.
+ *
  * Holes of sparse files stay holes until they are written.  The file is locked (fcntl, of the open
  * file description) for as long as the device lives: one writer, or any number of readers; on file
  * systems without locks a warning says so.  When the plugin is swapped, the descriptor and the lock
@@ -20,7 +23,7 @@
 typedef struct {
   TnDevice *device;
   const char *file;
-  bool read_only, cdrom;
+  bool read_only, cdrom, removable;
   uint32_t sector_choice;
   int fd;
   TnBlockInfo info;
@@ -31,58 +34,112 @@ enum { SECTOR_AUTO, SECTOR_512, SECTOR_2048 };
 /* ---- Opening ---- */
 
 static bool
-lock_file (Disk *d, GError **error)
+lock_file (Disk *d, const char *file, int fd, bool read_only, GError **error)
 {
-  struct flock lock = { .l_type = d->info.read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET };
-  if (!fcntl (d->fd, F_OFD_SETLK, &lock))
+  struct flock lock = { .l_type = read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET };
+  if (!fcntl (fd, F_OFD_SETLK, &lock))
     return true;
   if (errno == EAGAIN || errno == EACCES)
     return tn_device_fail (d->device, error, TN_ERROR_IO,
                            "%s is in use by another disk or program; two writers would destroy it",
-                           d->file);
+                           file);
   tn_device_log (d->device, TN_LOG_WARNING, "%s cannot be locked (%s): keep others from writing it",
-                 d->file, g_strerror (errno));
+                 file, g_strerror (errno));
   return true;
 }
 
 static bool
-open_file (Disk *d, GError **error)
+check_file (Disk *d, const char *file, int fd, TnBlockInfo *info, GError **error)
 {
   struct stat st;
-  d->fd = tn_device_take_fd (d->device, "image");
-  if (d->fd >= 0)
-    return true;
-  d->fd
-      = open (d->file, (d->info.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-  if (d->fd < 0 && !d->info.read_only && (errno == EACCES || errno == EROFS || errno == EPERM))
-    return tn_device_fail (d->device, error, TN_ERROR_IO,
-                           "cannot write %s (%s); set read-only = true to use it all the same",
-                           d->file, g_strerror (errno));
-  if (d->fd < 0)
-    return tn_device_fail (d->device, error, TN_ERROR_IO, "cannot open %s: %s", d->file,
-                           g_strerror (errno));
-  tn_device_keep_fd (d->device, "image", d->fd);
-  if (fstat (d->fd, &st) || !(S_ISREG (st.st_mode) || S_ISBLK (st.st_mode)))
+  off_t size;
+  if (fstat (fd, &st) || !(S_ISREG (st.st_mode) || S_ISBLK (st.st_mode)))
     return tn_device_fail (d->device, error, TN_ERROR_IO, "%s is neither a file nor a block device",
-                           d->file);
-  return lock_file (d, error);
-}
-
-static bool
-check_size (Disk *d, GError **error)
-{
-  off_t size = lseek (d->fd, 0, SEEK_END);
+                           file);
+  if (!tn_device_swapping (d->device) && !lock_file (d, file, fd, info->read_only, error))
+    return false;
+  size = lseek (fd, 0, SEEK_END);
   if (size < 0)
-    return tn_device_fail (d->device, error, TN_ERROR_IO, "size of %s is unknown: %s", d->file,
+    return tn_device_fail (d->device, error, TN_ERROR_IO, "size of %s is unknown: %s", file,
                            g_strerror (errno));
   if (!size)
-    return tn_device_fail (d->device, error, TN_ERROR_IO, "%s is empty", d->file);
-  if (size % d->info.sector_size)
+    return tn_device_fail (d->device, error, TN_ERROR_IO, "%s is empty", file);
+  if (size % info->sector_size)
     return tn_device_fail (d->device, error, TN_ERROR_IO,
                            "%s has %jd bytes, which is not a multiple of its sector size %u:"
                            " the image is truncated",
-                           d->file, (intmax_t) size, d->info.sector_size);
-  d->info.size = size;
+                           file, (intmax_t) size, info->sector_size);
+  info->size = size;
+  info->present = true;
+  return true;
+}
+
+/* Opens as the medium allows; info->read_only comes back. */
+static int
+open_file (Disk *d, const char *file, TnBlockInfo *info, GError **error)
+{
+  const int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  int fd = open (file, (info->read_only ? O_RDONLY : O_RDWR) | flags);
+  bool forbidden = errno == EACCES || errno == EROFS || errno == EPERM;
+  if (fd < 0 && !info->read_only && forbidden && info->removable)
+    {
+      info->read_only = true;
+      fd = open (file, O_RDONLY | flags);
+    }
+  else if (fd < 0 && !info->read_only && forbidden)
+    {
+      tn_device_fail (d->device, error, TN_ERROR_IO,
+                      "cannot write %s (%s); set read-only = true to use it all the same", file,
+                      g_strerror (errno));
+      return -1;
+    }
+  if (fd < 0)
+    tn_device_fail (d->device, error, TN_ERROR_IO, "cannot open %s: %s", file, g_strerror (errno));
+  return fd;
+}
+
+/* The properties of a medium that is not there yet. */
+static TnBlockInfo
+no_medium (const Disk *d)
+{
+  bool big = d->sector_choice == SECTOR_2048 || (d->sector_choice == SECTOR_AUTO && d->cdrom);
+  return (TnBlockInfo){
+    .sector_size = big ? 2048 : 512,
+    .read_only = d->read_only || d->cdrom,
+    .removable = d->removable || d->cdrom,
+  };
+}
+
+/* Takes `file` in place of the medium that is in, which stays in after a failure. */
+static bool
+load (Disk *d, const char *file, GError **error)
+{
+  TnBlockInfo info = no_medium (d);
+  int fd = open_file (d, file, &info, error);
+  if (fd < 0)
+    return false;
+  if (!check_file (d, file, fd, &info, error))
+    {
+      close (fd);
+      return false;
+    }
+  d->fd = fd;
+  d->info = info;
+  tn_device_keep_fd (d->device, "image", fd);
+  return true;
+}
+
+/* The descriptor that the predecessor kept tells how it was opened. */
+static bool
+take_over (Disk *d, int fd, GError **error)
+{
+  TnBlockInfo info = no_medium (d);
+  if ((fcntl (fd, F_GETFL) & O_ACCMODE) == O_RDONLY)
+    info.read_only = true;
+  if (!check_file (d, d->file, fd, &info, error))
+    return false;
+  d->fd = fd;
+  d->info = info;
   return true;
 }
 
@@ -90,13 +147,49 @@ static bool
 disk_realize (void *self, GError **error)
 {
   Disk *d = self;
-  bool big = d->sector_choice == SECTOR_2048 || (d->sector_choice == SECTOR_AUTO && d->cdrom);
-  d->info.sector_size = big ? 2048 : 512;
-  d->info.read_only = d->read_only || d->cdrom;
-  d->info.removable = d->cdrom;
-  d->info.present = true;
+  int fd = tn_device_take_fd (d->device, "image");
   d->fd = -1;
-  return open_file (d, error) && check_size (d, error);
+  d->info = no_medium (d);
+  if (fd >= 0)
+    return take_over (d, fd, error);
+  if (d->file)
+    return load (d, d->file, error);
+  if (d->info.removable)
+    return true;
+  return tn_device_fail (d->device, error, TN_ERROR_CONFIG,
+                         "file is missing; a disk without one must be a CD or removable");
+}
+
+/* The medium that is in may be the one that is put in. */
+static bool
+exchange (Disk *d, const char *file, GError **error)
+{
+  struct flock lock = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+  bool done;
+  if (d->fd >= 0)
+    fcntl (d->fd, F_OFD_SETLK, &lock);
+  done = load (d, file, error);
+  if (!done && d->fd >= 0)
+    {
+      lock.l_type = d->info.read_only ? F_RDLCK : F_WRLCK;
+      fcntl (d->fd, F_OFD_SETLK, &lock);
+    }
+  return done;
+}
+
+static bool
+disk_change (void *self, const char *file, GError **error)
+{
+  Disk *d = self;
+  if (!d->info.removable)
+    return tn_device_fail (d->device, error, TN_ERROR_CONFIG,
+                           "it is a fixed disk; set removable = true if it is not");
+  if (file)
+    return exchange (d, file, error);
+  d->fd = -1;
+  d->info = no_medium (d);
+  tn_device_keep_fd (d->device, "image", -1);
+  return true;
 }
 
 /* ---- Requests (on the worker thread: nothing but fd, info and the file) ---- */
@@ -118,6 +211,8 @@ disk_read (void *self, uint64_t offset, void *buffer, size_t size)
 {
   Disk *d = self;
   uint8_t *to = buffer;
+  if (!d->info.present)
+    return ENOMEDIUM;
   if (!inside (d, offset, size))
     return EIO;
   while (size)
@@ -139,6 +234,8 @@ disk_write (void *self, uint64_t offset, const void *buffer, size_t size)
 {
   Disk *d = self;
   const uint8_t *from = buffer;
+  if (!d->info.present)
+    return ENOMEDIUM;
   if (d->info.read_only)
     return EROFS;
   if (!inside (d, offset, size))
@@ -161,7 +258,7 @@ static int
 disk_flush (void *self)
 {
   Disk *d = self;
-  if (d->info.read_only)
+  if (d->info.read_only || !d->info.present)
     return 0;
   return fdatasync (d->fd) ? errno : 0;
 }
@@ -171,10 +268,11 @@ disk_flush (void *self)
 static const char *const sector_sizes[] = { "auto", "512", "2048", NULL };
 
 static const TnProperty props[] = {
-  TN_PROP_FILE (Disk, file, "file", "image file or block device", true),
+  TN_PROP_FILE (Disk, file, "file", "image file or block device", false),
   TN_PROP_BOOL (Disk, read_only, "read-only", "writes of the guest fail", false),
   TN_PROP_BOOL (Disk, cdrom, "cdrom", "the image is a CD: removable, read-only, 2048-byte sectors",
                 false),
+  TN_PROP_BOOL (Disk, removable, "removable", "the medium can be changed, as a floppy", false),
   TN_PROP_ENUM (Disk, sector_choice, "sector-size",
                 "bytes of a sector; auto is 512, or 2048 for a CD", SECTOR_AUTO, sector_sizes),
   TN_PROP_END,
@@ -185,6 +283,7 @@ static const TnBlockOps block_ops = {
   .read = disk_read,
   .write = disk_write,
   .flush = disk_flush,
+  .change = disk_change,
 };
 
 TN_PLUGIN_EXPORT const TnPlugin tn_plugin_1 = {

@@ -704,6 +704,7 @@ run_packet (AtaDrive *d)
       break;
     case 0x1e: /* PREVENT/ALLOW MEDIUM REMOVAL */
       d->locked = c[4] & 1;
+      tn_block_set_locked (d->block, d->locked);
       ata_complete (d);
       break;
     case 0x25:
@@ -865,6 +866,7 @@ atapi_reset (AtaDrive *d, bool hard)
   set_sense (d, KEY_NONE, SENSE_NONE);
   d->attention_reset = true;
   d->locked = false;
+  tn_block_set_locked (d->block, false);
   if (!hard)
     return;
   d->tray_open = false;
@@ -876,5 +878,6 @@ atapi_reset (AtaDrive *d, bool hard)
 bool
 atapi_restored (const AtaDrive *d)
 {
+  tn_block_set_locked (d->block, d->locked);
   return d->media_event <= EVENT_REMOVED && d->sense_key <= 15;
 }

@@ -40,8 +40,10 @@ void tn_block_write (TnBlock *block, uint64_t offset, const void *buffer, size_t
                      TnBlockFunc done, void *data);
 /* Done when all that was written before is on stable storage. */
 void tn_block_flush (TnBlock *block, TnBlockFunc done, void *data);
-/* The guest ejects or locks the medium (CD): forwarded to the back end. */
+/* The guest ejects the medium (CD): forwarded to the back end. */
 void tn_block_eject (TnBlock *block);
+/* The guest wants the medium to stay in: the user is asked to mean it. */
+void tn_block_set_locked (TnBlock *block, bool locked);
 
 /* ---- Back end (TN_KIND_BLOCK): read, write and flush run off the lock, one at a time ---- */
 
@@ -51,6 +53,11 @@ struct TnBlockOps {
   int (*write) (void *self, uint64_t offset, const void *buffer, size_t size);
   int (*flush) (void *self);
   void (*eject) (void *self); /* under the lock; may be NULL */
+  /* Since minor 2; NULL: the medium cannot be changed.  The user puts in the medium `file` (an
+     absolute path), or takes out the one that is in (NULL).  Under the lock, with no request in
+     flight.  False with *error set leaves in what is in.  The core then keeps `file` as the property
+     "file" (of TN_PROP_TYPE_FILE), so that a swap goes on with it, and tells the front end. */
+  bool (*change) (void *self, const char *file, GError **error);
 };
 /* Tells the front end that the medium changed. */
 void tn_device_block_changed (TnDevice *device);

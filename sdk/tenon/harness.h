@@ -86,6 +86,9 @@ void tn_harness_add_block (TnHarness *h, const char *name, uint8_t *bytes, uint6
                            uint32_t sector_size, bool read_only, bool removable);
 void tn_harness_block_error (TnHarness *h, const char *name, int error);
 void tn_harness_block_present (TnHarness *h, const char *name, bool present);
+/* What tenon ctl insert and eject do (file NULL: eject) with a back end that was added by plugin. */
+bool tn_harness_change_medium (TnHarness *h, const char *name, const char *file, bool force,
+                               GError **error);
 
 /* DMA requester played by the test on a channel: bytes to give or room to take. */
 void tn_harness_add_dma (TnHarness *h, unsigned channel);

@@ -24,7 +24,7 @@ G_BEGIN_DECLS
 
 #define TN_PLUGIN_MAGIC 0x4e6f6e65545f5631u /* "1V_TenoN" */
 #define TN_PLUGIN_MAJOR 1                   /* stands in the symbol's name, too */
-#define TN_PLUGIN_MINOR 1
+#define TN_PLUGIN_MINOR 2                   /* 1: displays; 2: TnBlockOps.change */
 #define TN_PLUGIN_SYMBOL "tn_plugin_1"
 #define TN_PLUGIN_EXPORT __attribute__ ((visibility ("default")))
 #define TN_PLUGIN_HEADER                                                                           \
@@ -50,7 +50,7 @@ typedef enum {
   TN_PROP_TYPE_STRING, /* const char *, owned by the core, NULL when not set and without default */
   TN_PROP_TYPE_ENUM,   /* uint32_t: index into `choices` */
   TN_PROP_TYPE_LINK,   /* const char *: name of another device of kind `link_kind`, or NULL */
-  TN_PROP_TYPE_FILE,   /* const char *: as STRING; a path, relative to the configuration file */
+  TN_PROP_TYPE_FILE,   /* const char *: a path, relative to the configuration file; empty: NULL */
 } TnPropType;
 
 typedef struct {

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #define DEVFN (7 << 3 | 1)
-#define SIZE  (1 << 20)
+#define SIZE (1 << 20)
 
 typedef struct {
   char *dir, *name;
@@ -177,6 +177,133 @@ test_lock (void)
   remove_image (&f);
 }
 
+/* ---- Media ---- */
+
+static void
+write_file (const char *name, size_t size, uint8_t byte)
+{
+  g_autofree char *bytes = g_malloc (size);
+  memset (bytes, byte, size);
+  g_assert_true (g_file_set_contents (name, bytes, size, NULL));
+}
+
+static void
+check_change (TnHarness *h, const char *name, const char *file, const char *message)
+{
+  g_autoptr (GError) error = NULL;
+  bool done = tn_harness_change_medium (h, name, file, false, &error);
+  g_assert_cmpint (done, ==, !message);
+  if (message)
+    g_assert_nonnull (strstr (error->message, message));
+}
+
+/* The first byte of the CD in the secondary master, or the sense key << 16 | ASC. */
+static uint32_t
+read_cd (TnHarness *h)
+{
+  static const uint8_t read[6] = { 0x28, 0, 0, 0, 0, 0 }, sense[6] = { 0x03, 0, 0, 0, 18, 0 };
+  uint8_t packet[12] = { 0 }, data[2048];
+  for (unsigned pass = 0; pass < 2; pass++)
+    {
+      memcpy (packet, pass ? sense : read, 6);
+      packet[8] = pass ? 0 : 1;
+      tn_harness_out8 (h, 0x174, 0x00);
+      tn_harness_out8 (h, 0x175, 0x08);
+      tn_harness_out8 (h, 0x176, 0xa0);
+      tn_harness_out8 (h, 0x177, 0xa0);
+      tn_harness_outs (h, 0x170, packet, 6, 2);
+      tn_harness_settle (h);
+      if (!(tn_harness_in8 (h, 0x177) & 0x08))
+        continue; /* it failed: ask why */
+      tn_harness_ins (h, 0x170, data, pass ? 9 : 1024, 2);
+      return pass ? data[2] << 16 | data[12] : data[0];
+    }
+  return UINT32_MAX;
+}
+
+static void
+lock_cd (TnHarness *h, bool locked)
+{
+  uint8_t packet[12] = { 0x1e, 0, 0, 0, locked };
+  tn_harness_out8 (h, 0x176, 0xa0);
+  tn_harness_out8 (h, 0x177, 0xa0);
+  tn_harness_outs (h, 0x170, packet, 6, 2);
+  tn_harness_settle (h);
+  g_assert_cmphex (tn_harness_in8 (h, 0x177), ==, 0x50);
+}
+
+static void
+test_change (void)
+{
+  Fixture f;
+  g_autofree char *other = NULL;
+  TnHarness *h = tn_harness_new (1 << 20);
+  make_image (&f, SIZE);
+  other = g_build_filename (f.dir, "other", NULL);
+  write_file (f.name, 8192, 0x11);
+  write_file (other, 16384, 0x22);
+  tn_harness_add (h, "cd", "disk-raw", "cdrom", "true", NULL);
+  tn_harness_add (h, "hd", "disk-raw", "file", f.name, "read-only", "true", NULL);
+  tn_harness_add (h, "ide", "ide", "secondary-master", "cd", "primary-master", "hd", NULL);
+  tn_harness_start (h);
+  tn_harness_pci_write (h, 0, DEVFN, 0x04, 1, 2);
+  tn_harness_pci_write (h, 0, DEVFN, 0x40, 0x80008000, 4);
+  g_assert_cmphex (read_cd (h), ==, 0x060029); /* reset */
+  g_assert_cmphex (read_cd (h), ==, 0x02003a); /* no medium */
+  check_change (h, "cd", NULL, "no medium");
+  check_change (h, "hd", other, "fixed disk");
+  check_change (h, "ide", other, "not a disk back end");
+  check_change (h, "cd", f.name, NULL);
+  g_assert_cmphex (read_cd (h), ==, 0x060028); /* changed */
+  g_assert_cmphex (read_cd (h), ==, 0x11);
+  check_change (h, "cd", "/nowhere", "cannot open");
+  check_change (h, "cd", f.dir, "neither a file");
+  g_assert_cmphex (read_cd (h), ==, 0x11);
+  check_change (h, "cd", f.name, NULL); /* the same again */
+  g_assert_cmphex (read_cd (h), ==, 0x060028);
+  lock_cd (h, true);
+  check_change (h, "cd", other, "locked");
+  g_assert_true (tn_harness_swap (h, "ide", NULL, NULL));
+  check_change (h, "cd", NULL, "locked");
+  g_assert_true (tn_harness_change_medium (h, "cd", other, true, NULL));
+  g_assert_cmphex (read_cd (h), ==, 0x060028);
+  g_assert_cmphex (read_cd (h), ==, 0x22);
+  lock_cd (h, false);
+  g_assert_true (tn_harness_swap (h, "cd", NULL, NULL));
+  g_assert_cmphex (read_cd (h), ==, 0x22);
+  check_change (h, "cd", NULL, NULL);
+  g_assert_true (tn_harness_swap (h, "cd", NULL, NULL));
+  g_assert_cmphex (read_cd (h), ==, 0x060028);
+  g_assert_cmphex (read_cd (h), ==, 0x02003a);
+  tn_harness_free (h);
+  unlink (other);
+  remove_image (&f);
+}
+
+/* A floppy whose file may not be written is write protected. */
+static void
+test_protected (void)
+{
+  Fixture f;
+  TnHarness *h = tn_harness_new (1 << 20);
+  make_image (&f, 1440 * 1024);
+  tn_harness_add (h, "fd", "disk-raw", "removable", "true", NULL);
+  tn_harness_add (h, "fdc", "fdc", "drive-a", "fd", NULL);
+  tn_harness_start (h);
+  tn_harness_out8 (h, 0x3f2, 0x1c);
+  tn_harness_clock_step (h, 1000000);
+  for (unsigned pass = 0; pass < 2; pass++)
+    {
+      g_assert_cmpint (chmod (f.name, pass ? 0400 : 0600), ==, 0);
+      check_change (h, "fd", f.name, NULL);
+      tn_harness_out8 (h, 0x3f5, 0x04);
+      tn_harness_out8 (h, 0x3f5, 0x00);
+      g_assert_cmphex (tn_harness_in8 (h, 0x3f5) & 0x40, ==, pass && geteuid () ? 0x40 : 0);
+    }
+  tn_harness_free (h);
+  remove_image (&f);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -186,5 +313,7 @@ main (int argc, char **argv)
   g_test_add_func ("/disk-raw/cut", test_cut);
   g_test_add_func ("/disk-raw/refused", test_refused);
   g_test_add_func ("/disk-raw/lock", test_lock);
+  g_test_add_func ("/disk-raw/change", test_change);
+  g_test_add_func ("/disk-raw/protected", test_protected);
   return g_test_run ();
 }

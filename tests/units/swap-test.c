@@ -128,7 +128,7 @@ test_roll_back (void)
     { "no-restore", TN_ERROR_STATE, "card: I do not like it" },
     { "no-symbol", TN_ERROR_PLUGIN, "no symbol tn_plugin_1" },
     { "wrong-magic", TN_ERROR_PLUGIN, "wrong magic" },
-    { "future", TN_ERROR_PLUGIN, "interface 1.2" },
+    { "future", TN_ERROR_PLUGIN, "built for plugin interface 1." },
     { "bad-field", TN_ERROR_PLUGIN, "'beyond' lies outside" },
     { "two-fields", TN_ERROR_PLUGIN, "two fields are named 'value'" },
     { "bad-default", TN_ERROR_PLUGIN, "'port': its default is out of its range" },

@@ -194,6 +194,15 @@ check_fields (const Check *check, const TnField *first, size_t from, size_t whol
 /* ---- The whole ---- */
 
 static bool
+has_property (const TnPlugin *plugin, const char *name)
+{
+  for (const TnProperty *p = plugin->properties; name != NULL && p != NULL && p->name != NULL; p++)
+    if (strcmp (p->name, name) == 0)
+      return true;
+  return false;
+}
+
+static bool
 check_operations (const Check *check)
 {
   const TnPlugin *p = check->plugin;
@@ -209,6 +218,9 @@ check_operations (const Check *check)
                  "a block back end needs block_ops with 'info', 'read', 'write' and 'flush'");
   if (p->kind == TN_KIND_DISPLAY && (p->display_ops == NULL || p->display_ops->update == NULL))
     return fail (check, "a display back end needs display_ops with 'update'");
+  if (p->image_ops != NULL
+      && (p->kind != TN_KIND_BLOCK || !has_property (p, p->image_ops->property)))
+    return fail (check, "image_ops need a block back end, and one of its properties");
   return true;
 }
 
@@ -244,6 +256,6 @@ tn_descriptor_take (TnPlugin *plugin, const TnPlugin *raw, const char *path, GEr
     return fail (&check, "instance size %zu is not possible", plugin->instance_size);
   if (plugin->state_version < 1)
     return fail (&check, "state versions start at 1");
-  return check_operations (&check) && check_properties (&check) && check_signals (&check)
+  return check_properties (&check) && check_operations (&check) && check_signals (&check)
          && check_fields (&check, plugin->fields, sizeof (TnDevice *), plugin->instance_size, 0);
 }

@@ -62,5 +62,59 @@ struct TnBlockOps {
 /* Tells the front end that the medium changed. */
 void tn_device_block_changed (TnDevice *device);
 
+/* ---- Images (TnPlugin.image_ops; NULL: none): what `tenon disk` asks of a back end ---- */
+
+/* An image to be made. */
+typedef struct {
+  const char *path;
+  uint64_t size;       /* bytes, a multiple of 512; 0: as the parent */
+  const char *type;    /* one of TnImageOps.types, or NULL: the format's usual one */
+  const char *parent;  /* image that it is a difference to, or NULL */
+  uint32_t block_size; /* unit of allocation in bytes; 0: the format's usual one */
+  bool exact;          /* exactly this size, where a format would round it up */
+} TnImageSpec;
+
+typedef enum {
+  TN_IMAGE_REPAIRED, /* was wrong, and is right now */
+  TN_IMAGE_NOTE,     /* harmless: unused space, and the like */
+  TN_IMAGE_DAMAGE,   /* wrong, but what the disk holds is safe: can be repaired */
+  TN_IMAGE_LOSS,     /* something that the disk held is not there, or cannot be trusted */
+} TnImageFinding;
+
+/* Whoever waits for a long operation.  Both functions are there. */
+typedef struct {
+  void *data;
+  bool (*progress) (void *data, uint64_t done, uint64_t total); /* false: stop, and fail */
+  void (*found) (void *data, TnImageFinding finding, const char *text);
+} TnImageMonitor;
+
+/* All but `property` may be NULL.  Functions with `self` take a realized instance, in no machine
+   that runs; those with a path need none, and lock the file. */
+struct TnImageOps {
+  const char *property;        /* the one that names the image: "file" */
+  const char *const *suffixes; /* of file names, lower case, without the dot; NULL-terminated */
+  const char *const *types;    /* for TnImageSpec.type; the first is the usual one */
+  /* Is it one?  0: no; 1: it could be anything; 100: it bears the format's mark.  `head` and `tail`
+     are the first and the last `size` bytes of the file (at most 512); size 0: `name` is no file,
+     but may be an address. */
+  unsigned (*probe) (const char *name, const uint8_t *head, const uint8_t *tail, size_t size);
+  /* Makes the file, which must not exist; nothing is left of it after a failure. */
+  bool (*create) (const TnImageSpec *spec, GError **error);
+  /* Looks for what is wrong, and with `repair` puts right what can be without guessing.  False:
+     something is wrong that was not repaired (the monitor was told), or, with *error set, it could
+     not be looked at. */
+  bool (*check) (const char *path, bool repair, const TnImageMonitor *monitor, GError **error);
+  /* Facts for people, in a fixed order. */
+  void (*info) (void *self, void (*tell) (void *data, const char *name, const char *value),
+                void *data);
+  /* Writes what is kept here into the parent, and forgets it here. */
+  bool (*commit) (void *self, const TnImageMonitor *monitor, GError **error);
+  /* Forgets what is kept here: the disk is as its parent. */
+  bool (*discard) (void *self, GError **error);
+  /* Whether bytes at `offset` are stored anywhere (else they read as zeros), and for how many (at
+     least 1) the answer holds. */
+  bool (*stored) (void *self, uint64_t offset, uint64_t *length);
+};
+
 #pragma GCC visibility pop
 G_END_DECLS

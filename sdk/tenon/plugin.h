@@ -24,7 +24,8 @@ G_BEGIN_DECLS
 
 #define TN_PLUGIN_MAGIC 0x4e6f6e65545f5631u /* "1V_TenoN" */
 #define TN_PLUGIN_MAJOR 1                   /* stands in the symbol's name, too */
-#define TN_PLUGIN_MINOR 2                   /* 1: displays; 2: TnBlockOps.change */
+/* 1: displays; 2: TnBlockOps.change; 3: image_ops */
+#define TN_PLUGIN_MINOR 3
 #define TN_PLUGIN_SYMBOL "tn_plugin_1"
 #define TN_PLUGIN_EXPORT __attribute__ ((visibility ("default")))
 #define TN_PLUGIN_HEADER                                                                           \
@@ -186,6 +187,7 @@ typedef struct {
 typedef struct TnCharOps TnCharOps;   /* char.h */
 typedef struct TnBlockOps TnBlockOps; /* block.h */
 typedef struct TnDisplayOps TnDisplayOps; /* display.h */
+typedef struct TnImageOps TnImageOps; /* block.h */
 
 typedef struct TnPlugin {
   uint64_t magic;
@@ -205,6 +207,7 @@ typedef struct TnPlugin {
   const TnCharOps *char_ops;   /* TN_KIND_CHAR */
   const TnBlockOps *block_ops; /* TN_KIND_BLOCK */
   const TnDisplayOps *display_ops; /* TN_KIND_DISPLAY */
+  const TnImageOps *image_ops; /* TN_KIND_BLOCK; may be NULL.  Since minor 3 */
 } TnPlugin;
 
 #pragma GCC visibility pop

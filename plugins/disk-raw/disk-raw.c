@@ -6,12 +6,15 @@
  * A removable image can be taken out and another one put in while the machine runs; a file that may
  * not be written is then a medium with write protection.
  *
- * Holes of sparse files stay holes until they are written.  The file is locked (fcntl, of the open
- * file description) for as long as the device lives: one writer, or any number of readers; on file
- * systems without locks a warning says so.  When the plugin is swapped, the descriptor and the lock
- * with it go over to the new instance: the core keeps it.
+ * Holes of sparse files stay holes until something else than zeros is written there, and zeros make
+ * holes again.  The file is locked (fcntl, of the open file description) for as long as the device
+ * lives: one writer, or any number of readers; on file systems without locks a warning says so.
+ * When the plugin is swapped, the descriptor and the lock with it go over to the new instance: the
+ * core keeps it.
  */
 #define _GNU_SOURCE
+#include "../lib/image-file.h"
+
 #include <tenon/tenon.h>
 
 #include <errno.h>
@@ -23,9 +26,10 @@
 typedef struct {
   TnDevice *device;
   const char *file;
-  bool read_only, cdrom, removable;
+  bool read_only, cdrom, removable, sparse;
   uint32_t sector_choice;
   int fd;
+  bool holes; /* zeros become holes */
   TnBlockInfo info;
 } Disk;
 
@@ -72,6 +76,15 @@ check_file (Disk *d, const char *file, int fd, TnBlockInfo *info, GError **error
   info->size = size;
   info->present = true;
   return true;
+}
+
+/* A preallocated file shall stay so. */
+static bool
+is_sparse (int fd)
+{
+  struct stat st;
+
+  return fstat (fd, &st) == 0 && S_ISREG (st.st_mode) && st.st_blocks < st.st_size / 512;
 }
 
 /* Opens as the medium allows; info->read_only comes back. */
@@ -125,6 +138,7 @@ load (Disk *d, const char *file, GError **error)
     }
   d->fd = fd;
   d->info = info;
+  d->holes = d->sparse && is_sparse (fd);
   tn_device_keep_fd (d->device, "image", fd);
   return true;
 }
@@ -140,6 +154,7 @@ take_over (Disk *d, int fd, GError **error)
     return false;
   d->fd = fd;
   d->info = info;
+  d->holes = d->sparse && is_sparse (fd);
   return true;
 }
 
@@ -210,58 +225,120 @@ static int
 disk_read (void *self, uint64_t offset, void *buffer, size_t size)
 {
   Disk *d = self;
-  uint8_t *to = buffer;
+
   if (!d->info.present)
     return ENOMEDIUM;
-  if (!inside (d, offset, size))
-    return EIO;
-  while (size)
-    {
-      ssize_t n = pread (d->fd, to, size, offset);
-      if (n < 0 && errno == EINTR)
-        continue;
-      if (n <= 0) /* 0: somebody cut the file */
-        return n ? errno : EIO;
-      to += n;
-      offset += n;
-      size -= n;
-    }
-  return 0;
+  return inside (d, offset, size) ? image_file_read (d->fd, offset, buffer, size) : EIO;
 }
 
 static int
 disk_write (void *self, uint64_t offset, const void *buffer, size_t size)
 {
   Disk *d = self;
-  const uint8_t *from = buffer;
+
   if (!d->info.present)
     return ENOMEDIUM;
   if (d->info.read_only)
     return EROFS;
   if (!inside (d, offset, size))
     return EIO;
-  while (size)
-    {
-      ssize_t n = pwrite (d->fd, from, size, offset);
-      if (n < 0 && errno == EINTR)
-        continue;
-      if (n <= 0)
-        return n ? errno : EIO;
-      from += n;
-      offset += n;
-      size -= n;
-    }
-  return 0;
+  if (d->holes && image_is_zero (buffer, size))
+    return image_file_write_zeros (d->fd, offset, buffer, size);
+  return image_file_write (d->fd, offset, buffer, size);
 }
 
 static int
 disk_flush (void *self)
 {
   Disk *d = self;
-  if (d->info.read_only || !d->info.present)
-    return 0;
-  return fdatasync (d->fd) ? errno : 0;
+
+  return d->info.read_only || !d->info.present ? 0 : image_file_sync (d->fd);
 }
+
+/* ---- tenon disk ---- */
+
+static const char *const suffixes[] = { "img", "raw", "iso", "bin", "dsk", NULL };
+
+static unsigned
+image_probe (const char *name, const uint8_t *head, const uint8_t *tail, size_t size)
+{
+  return size > 0;
+}
+
+static bool
+make_file (const TnImageSpec *spec, GError **error)
+{
+  int fd = open (spec->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666), failure = 0;
+
+  if (fd >= 0 && ftruncate (fd, spec->size) == 0 && fsync (fd) == 0)
+    {
+      close (fd);
+      return true;
+    }
+  failure = errno;
+  if (fd >= 0)
+    {
+      close (fd);
+      unlink (spec->path);
+    }
+  g_set_error (error, TN_ERROR, TN_ERROR_IO, "cannot make %s: %s", spec->path,
+               g_strerror (failure));
+  return false;
+}
+
+static bool
+image_create (const TnImageSpec *spec, GError **error)
+{
+  if (spec->type == NULL && spec->parent == NULL && spec->block_size == 0 && spec->size > 0
+      && spec->size % 512 == 0 && spec->size <= INT64_MAX)
+    return make_file (spec, error);
+  g_set_error (error, TN_ERROR, TN_ERROR_CONFIG,
+               spec->size == 0 || spec->size % 512 != 0 || spec->size > INT64_MAX
+                   ? "expected a size in whole sectors of 512 bytes"
+                   : "a raw image has neither types nor parents nor blocks");
+  return false;
+}
+
+/* Nothing but its size can be wrong. */
+static bool
+image_check (const char *path, bool repair, const TnImageMonitor *monitor, GError **error)
+{
+  int fd = image_file_open (path, false, NULL, error);
+  int64_t size = fd < 0 ? -1 : image_file_size (fd, path, error);
+
+  if (fd >= 0)
+    close (fd);
+  if (size < 0)
+    return false;
+  if (size > 0 && size % 512 == 0)
+    return true;
+  monitor->found (monitor->data, TN_IMAGE_LOSS, "has no whole number of sectors, or none");
+  return false;
+}
+
+static void
+image_info (void *self, void (*tell) (void *data, const char *name, const char *value), void *data)
+{
+  tell (data, "type", is_sparse (((Disk *) self)->fd) ? "raw, sparse" : "raw");
+}
+
+static bool
+image_stored (void *self, uint64_t offset, uint64_t *length)
+{
+  Disk *d = self;
+
+  return image_file_stored (d->fd, offset, d->info.size, length);
+}
+
+static const TnImageOps image_ops = {
+  .property = "file",
+  .suffixes = suffixes,
+  .probe = image_probe,
+  .create = image_create,
+  .check = image_check,
+  .info = image_info,
+  .stored = image_stored,
+};
 
 /* ---- Descriptor ---- */
 
@@ -273,6 +350,8 @@ static const TnProperty props[] = {
   TN_PROP_BOOL (Disk, cdrom, "cdrom", "the image is a CD: removable, read-only, 2048-byte sectors",
                 false),
   TN_PROP_BOOL (Disk, removable, "removable", "the medium can be changed, as a floppy", false),
+  TN_PROP_BOOL (Disk, sparse, "sparse", "zeros that are written to a sparse file become holes",
+                true),
   TN_PROP_ENUM (Disk, sector_choice, "sector-size",
                 "bytes of a sector; auto is 512, or 2048 for a CD", SECTOR_AUTO, sector_sizes),
   TN_PROP_END,
@@ -297,4 +376,5 @@ TN_PLUGIN_EXPORT const TnPlugin tn_plugin_1 = {
   .properties = props,
   .ops = { .realize = disk_realize },
   .block_ops = &block_ops,
+  .image_ops = &image_ops,
 };

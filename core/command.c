@@ -37,6 +37,7 @@ static const Command commands[] = {
   { "run", "run a machine", tn_command_run },
   { "check", "check a configuration", tn_command_check },
   { "devices", "list and describe plugins", tn_command_devices },
+  { "disk", "make, check, convert images of disks", tn_command_disk },
   { "ctl", "swap, pause, reset ... on a running machine", tn_command_ctl },
   { "stat", "counters of a running machine", tn_command_stat },
 };

@@ -40,6 +40,7 @@ int tn_options_parse (const TnUsage *usage, const TnOption *options, int argc, c
 int tn_command_run (int argc, char **argv);
 int tn_command_check (int argc, char **argv);
 int tn_command_devices (int argc, char **argv);
+int tn_command_disk (int argc, char **argv);
 int tn_command_ctl (int argc, char **argv);
 int tn_command_stat (int argc, char **argv);
 /* Says "tenon: TEXT" on standard error and returns `code`. */

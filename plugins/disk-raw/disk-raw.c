@@ -257,7 +257,7 @@ disk_flush (void *self)
 
 /* ---- tenon disk ---- */
 
-static const char *const suffixes[] = { "img", "raw", "iso", "bin", "dsk", NULL };
+static const char *const suffixes[] = { "img", "raw", "iso", "ima", "flp", "vfd", "bin", "dsk", NULL };
 
 static unsigned
 image_probe (const char *name, const uint8_t *head, const uint8_t *tail, size_t size)

@@ -202,6 +202,9 @@ def notes(report):
     if waited and max(waited) > 0.05:
         yield ('Other processes had the processor for up to {:.0%} of the time; that time is not counted, but '
                'they slow memory and caches, too.'.format(max(waited)))
+    if report['host']['stolen'] > 0.02:
+        yield (f'{report["host"]["stolen"]:.0%} of the processors were stolen from this host, a guest itself: the '
+               'figures are that much in doubt.')
     if any(e['clock-wrong'] for _, w in workloads for e in w['engines'].values()):
         yield '* the guest\'s own clock said something else; what counts here is the host\'s'
     for name, w in workloads:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The local APIC, register by register, from Intel's manual (volume 3, P6 family).  TAP. */
+#include "engine.h"
 #include "vcpu.h"
 
 #include <stdio.h>
@@ -281,7 +282,7 @@ state (void)
 }
 
 int
-main (void)
+main (int argc, char **argv)
 {
   const char *error;
   VmmVcpuConfig config = { .tsc_hz = 1000000000,
@@ -291,6 +292,8 @@ main (void)
                            .now = now,
                            .set_timer = set_timer,
                            .apic_eoi = eoi };
+  engine_option (&argc, argv);
+  engine_configure (&config);
   vm = vmm_vm_new (1 << 20, &error);
   cpu = vm ? vmm_vcpu_new (vm, &config, &error) : NULL;
   if (!cpu)

@@ -3,6 +3,7 @@
  * Accesses that callbacks answer from within the instruction: values, what they change under the
  * processor (map, INTR), repeated instructions, the FPU; and those that they decline.
  */
+#include "engine.h"
 #include "vmm.h"
 
 #include <stdarg.h>
@@ -161,13 +162,13 @@ mmio_write (void *opaque, uint32_t address, unsigned size, bool smm, uint32_t va
 static void
 start (Guest *g, const uint8_t *program, size_t size)
 {
-  const VmmVcpuConfig config = { .opaque = g,
-                                 .io_read = io_read,
-                                 .io_write = io_write,
-                                 .io_read_block = io_read_block,
-                                 .io_write_block = io_write_block,
-                                 .mmio_read = mmio_read,
-                                 .mmio_write = mmio_write };
+  VmmVcpuConfig config = { .opaque = g,
+                           .io_read = io_read,
+                           .io_write = io_write,
+                           .io_read_block = io_read_block,
+                           .io_write_block = io_write_block,
+                           .mmio_read = mmio_read,
+                           .mmio_write = mmio_write };
   const char *error = NULL;
   VmmVcpuState s;
   *g = (Guest){ .vm = vmm_vm_new (RAM, &error) };
@@ -178,6 +179,7 @@ start (Guest *g, const uint8_t *program, size_t size)
   vmm_vm_write (g->vm, PROGRAM, program, (uint32_t) size);
   vmm_vm_write (g->vm, PAGE_A, "A", 1);
   vmm_vm_write (g->vm, PAGE_B, "B", 1);
+  engine_configure (&config);
   g->cpu = vmm_vcpu_new (g->vm, &config, &error);
   if (!g->cpu)
     {
@@ -331,7 +333,7 @@ test_posted (Guest *g)
 }
 
 int
-main (void)
+main (int argc, char **argv)
 {
   static const struct {
     const char *name;
@@ -342,6 +344,7 @@ main (void)
     TEST (values, values), TEST (map, map), TEST (interrupt, interrupt), TEST (strings, strings),
     TEST (mmio, mmio),     TEST (fpu, fpu), TEST (values, posted),
   };
+  engine_option (&argc, argv);
   for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++)
     {
       Guest g;

@@ -6,6 +6,7 @@
  *
  *   chaos-test [ROUNDS [SEED]]
  */
+#include "engine.h"
 #include "vcpu.h"
 
 #include <stdio.h>
@@ -236,6 +237,7 @@ run (unsigned rounds, uint64_t seed, uint64_t exits[VMM_EXIT_REASONS])
                            .apic = true,
                            .tsc_hz = 500000000,
                            .apic_bus_hz = 100000000 };
+  engine_configure (&config);
   VmmVm *vm = vmm_vm_new (RAM, &error);
   VmmVcpu *c = vm ? vmm_vcpu_new (vm, &config, &error) : NULL;
   ticks = 0;
@@ -271,6 +273,7 @@ run (unsigned rounds, uint64_t seed, uint64_t exits[VMM_EXIT_REASONS])
 int
 main (int argc, char **argv)
 {
+  engine_option (&argc, argv);
   unsigned rounds = argc > 1 ? (unsigned)strtoul (argv[1], NULL, 0) : 2000;
   uint64_t seed = argc > 2 ? strtoull (argv[2], NULL, 0) : 1, exits[VMM_EXIT_REASONS] = { 0 };
   uint64_t first = run (rounds, seed, exits);

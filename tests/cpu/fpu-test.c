@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine.h"
 #include "vmm.h"
 
 #define GUEST(name) extern const uint8_t fpu_guest_##name[], fpu_guest_##name##_end[];
@@ -432,11 +433,13 @@ states (void)
 }
 
 int
-main (void)
+main (int argc, char **argv)
 {
   const char *error;
   VmmVcpuConfig config = { .tsc_hz = 1000000000, .apic_bus_hz = 100000000, .read_tsc = read_tsc,
                            .now = now, .set_timer = set_timer, .ferr = ferr };
+  engine_option (&argc, argv);
+  engine_configure (&config);
   vm = vmm_vm_new (1 << 20, &error);
   cpu = vm ? vmm_vcpu_new (vm, &config, &error) : NULL;
   if (!cpu)

@@ -3,6 +3,7 @@
  * Runs a firmware image or a multiboot kernel on nothing but the processor and RAM.
  *
  *   rom-runner [OPTION...] FILE [ARGUMENT...]
+ *     --engine ENGINE  see engine.h
  *     -m MIB   RAM (64)
  *     -p PORT  POST codes, a byte; the last one is reported (0x80)
  *     -t PORT  text port (0xe8)
@@ -23,6 +24,7 @@
  * FF000000h; the local APIC's timer.  Time is counted in instructions, one a nanosecond, and jumps
  * over HLT.
  */
+#include "engine.h"
 #include "vmm.h"
 
 #include <elf.h>
@@ -451,9 +453,8 @@ run (Runner *r)
 static int
 usage (void)
 {
-  fprintf (stderr, "usage: rom-runner [-m MIB] [-p POST] [-t TEXT] [-e CODE] [-n MILLIONS] [-w "
-                   "ADDRESS=HEX] [-qx] FILE "
-                   "[ARGUMENT...]\n");
+  fprintf (stderr, "usage: rom-runner [--engine ENGINE] [-m MIB] [-p POST] [-t TEXT] [-e CODE]\n"
+                   "  [-n MILLIONS] [-w ADDRESS=HEX] [-qx] FILE [ARGUMENT...]\n");
   return 64;
 }
 
@@ -489,6 +490,7 @@ build (Runner *r, uint64_t mib)
     .opaque = r, .tsc_hz = 1000000000, .apic = true, .apic_bus_hz = 100000000, .read_tsc = read_tsc,
     .now = now, .set_timer = set_timer, .apic_eoi = eoi, .ferr = ferr, .log = log_text,
   };
+  engine_configure (&config);
   r->vm = vmm_vm_new (mib << 20, &error);
   if (!r->vm)
     {
@@ -514,6 +516,7 @@ main (int argc, char **argv)
   r->text_port = 0xe8;
   r->wanted_post = 0x100;
   r->timer = INT64_MAX;
+  engine_option (&argc, argv);
   uint64_t mib = parse (r, argc, argv);
   if (!mib)
     status = usage ();

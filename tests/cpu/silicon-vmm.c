@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine.h"
 #include "vmm.h"
 
 /* Pages of RAM. */
@@ -252,6 +253,7 @@ ours_start (void)
   const char *error;
   VmmVcpuConfig config = { .tsc_hz = 1000000000, .apic_bus_hz = 100000000, .read_tsc = read_tsc,
                            .now = read_clock, .set_timer = set_timer };
+  engine_configure (&config);
   ours.vm = vmm_vm_new (RAM_SIZE, &error);
   if (!ours.vm)
     die (error);

@@ -4,7 +4,7 @@
  * on ours, compared after each.  README.md tells how it works and which differences are explained.
  *
  *   silicon [--seconds N | --instructions N] [--seed S] [--first BATCH] [--kinds LIST] [--length N]
- *           [--keep N]
+ *           [--keep N] [--engine ENGINE]
  *
  * Without options it stops after 20 million instructions or 25 seconds, whatever comes first.
  *
@@ -12,6 +12,8 @@
  * it. Exit status 77 if the host lacks compatibility mode.
  */
 #include "silicon.h"
+
+#include "engine.h"
 
 #include <Zydis/Zydis.h>
 #include <getopt.h>
@@ -241,8 +243,9 @@ report (Case *k, uint64_t batch, unsigned slot, unsigned area, const char *what,
   Result start = { .eip = k->start, .eflags = k->eflags, .cs = k->cs, .ds = k->ds, .es = k->es,
                    .ss = k->ss, .gs = k->gs, .vector = VECTOR_END };
   memcpy (start.gpr, k->gpr, sizeof start.gpr);
-  printf ("\n%s differs: --seed %llu --first %llu --seconds 0, case %u\n", what,
-          (unsigned long long) settings.options.seed, (unsigned long long) batch, slot);
+  printf ("\n%s differs: --engine %s --seed %llu --first %llu --seconds 0, case %u\n", what,
+          engine_name (), (unsigned long long) settings.options.seed, (unsigned long long) batch,
+          slot);
   print_code (k, area, run.code[area], native->eip);
   print_result ("start", &start);
   print_result ("host ", native);
@@ -473,7 +476,8 @@ parse (int argc, char **argv)
       default:
         fprintf (stderr,
                  "usage: silicon [--seconds N | --instructions N] [--seed S] [--first BATCH]\n"
-                 "  [--kinds integer,x87,mmx,sse,flow,system] [--length N] [--keep N]\n");
+                 "  [--kinds integer,x87,mmx,sse,flow,system] [--length N] [--keep N]\n"
+                 "  [--engine interpret|translate]\n");
         exit (64);
       }
 }
@@ -481,6 +485,7 @@ parse (int argc, char **argv)
 int
 main (int argc, char **argv)
 {
+  engine_option (&argc, argv);
   parse (argc, argv);
   for (unsigned n = 0; n < 2; n++)
     {

@@ -4,6 +4,7 @@
  * smc.asm, writes by devices (between exits and from another thread), and that data beside code
  * costs nothing; and that bytes of instructions are fetched only when these are reached.
  */
+#include "engine.h"
 #include "vcpu.h"
 
 #include <pthread.h>
@@ -202,10 +203,12 @@ fetch_ahead (VmmVm *vm, VmmVcpu *c, uint32_t limit)
 }
 
 int
-main (void)
+main (int argc, char **argv)
 {
   const char *error;
   VmmVcpuConfig config = { 0 };
+  engine_option (&argc, argv);
+  engine_configure (&config);
   VmmVm *vm = vmm_vm_new (RAM, &error);
   if (!vm)
     return 1;

@@ -3,6 +3,7 @@
  * The system half of the processor, through vmm.h alone: programs of system-guest.asm, each on a
  * fresh machine of 16 MiB, whose log of faults and values is compared with what the manual says.
  */
+#include "engine.h"
 #include "vmm.h"
 
 #include <stdio.h>
@@ -114,6 +115,7 @@ guest_new (void)
   const char *error = NULL;
   VmmVcpuConfig config = { .opaque = g, .tsc_hz = 1000000, .apic = true, .apic_bus_hz = 1000000,
                            .now = now, .set_timer = set_timer };
+  engine_configure (&config);
   if (!g || !(g->vm = vmm_vm_new (RAM, &error))
       || !(g->cpu = vmm_vcpu_new (g->vm, &config, &error)))
     {
@@ -894,7 +896,7 @@ test_hostile (void)
 }
 
 int
-main (void)
+main (int argc, char **argv)
 {
   static const struct {
     const char *name;
@@ -910,6 +912,7 @@ main (void)
     { "remap", test_remap },       { "abandon", test_abandon }, { "ram", test_ram },
     { "hostile", test_hostile },
   };
+  engine_option (&argc, argv);
   for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++)
     {
       unsigned before = failures;

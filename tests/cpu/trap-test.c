@@ -4,6 +4,7 @@
  *
  * Ports: OUT 81h raises the INTR line, 82h has it raised when the processor halts, 80h lowers it.
  */
+#include "engine.h"
 #include "vcpu.h"
 
 #include <stdio.h>
@@ -105,12 +106,14 @@ run (VmmVcpu *c)
 }
 
 int
-main (void)
+main (int argc, char **argv)
 {
   const char *error;
   unsigned failed = 0;
   VmmVcpuConfig config = { 0 };
   VmmVcpuState s;
+  engine_option (&argc, argv);
+  engine_configure (&config);
   VmmVm *vm = vmm_vm_new (RAM, &error);
   VmmVcpu *c = vm ? vmm_vcpu_new (vm, &config, &error) : NULL;
   if (!c)

@@ -29,23 +29,32 @@ clear (uint8_t *image, uint32_t at, unsigned size)
       image[at + b] = 0;
 }
 
-/* AMD's processors keep FIP only while an unmasked exception is pending. */
+/* AMD's processors give FIP only while an unmasked exception is pending.  Where it became pending
+   by a change of the mask, FIP is 0 if the host looked after another process in between: it saved
+   and loaded the unit before there was anything to give. */
 static bool
-keeps_fip (uint8_t fsw_low)
+keeps_fip (uint8_t fsw_low, const uint8_t *fip, unsigned size)
 {
-  return !native_host ()->amd || fsw_low & FSW_ES;
+  static const uint8_t none[4];
+  return !native_host ()->amd || (fsw_low & FSW_ES && memcmp (fip, none, size));
 }
+
+typedef struct {
+  uint8_t fsw, fip, fip_size;
+  uint8_t masked[4][2]; /* offset, size */
+} Layout;
 
 /* The same of an image in memory.  One that a later image may have been written over cannot tell;
    one that was not reached is the same on both sides anyway. */
 static bool
-image_keeps_fip (const Case *k, unsigned n, const Result *native, unsigned fsw)
+image_keeps_fip (const Case *k, unsigned n, const Result *native, const Layout *l)
 {
-  uint32_t at = k->image[n].address - IMAGE_START + fsw;
+  uint32_t image = k->image[n].address - IMAGE_START, at = image + l->fsw, fip = image + l->fip;
   for (unsigned m = n + 1; m < k->images && native_host ()->amd; m++)
     if (k->image[m].address && k->image[m].address - IMAGE_START - at + 512 <= 512)
       return false;
-  return at < IMAGE_WINDOW && keeps_fip (native->image[at]);
+  return at < IMAGE_WINDOW && fip <= IMAGE_WINDOW - l->fip_size
+         && keeps_fip (native->image[at], native->image + fip, l->fip_size);
 }
 
 /* What the host's image has that a Pentium III's has not, or the other way round: FOP is noted by
@@ -54,16 +63,14 @@ static void
 mask_images (const Case *k, Result *native, Result *ours)
 {
   Result *const both[2] = { native, ours };
-  static const struct {
-    uint8_t fsw, fip, fip_size, masked[4][2];
-  } kinds[] = {
+  static const Layout kinds[] = {
     [IMAGE_ENV16] = { 2, 6, 2, { { 8, 6 } } },
     [IMAGE_ENV32] = { 4, 12, 4, { { 16, 12 } } },
     [IMAGE_FX] = { 2, 8, 4, { { 6, 2 }, { 12, 4 }, { 16, 8 }, { 28, 4 } } },
   };
   bool fip[MAX_INSNS];
   for (unsigned n = 0; n < k->images; n++)
-    fip[n] = image_keeps_fip (k, n, native, kinds[k->image[n].kind].fsw);
+    fip[n] = image_keeps_fip (k, n, native, &kinds[k->image[n].kind]);
   for (unsigned r = 0; r < 2; r++)
     for (unsigned n = 0; n < k->images; n++)
       {
@@ -85,7 +92,7 @@ mask_fx (const Result *native, uint8_t *fx)
   memset (fx + 12, 0, 12); /* FCS FDP FDS */
   memset (fx + 28, 0, 4);  /* MXCSR mask */
   memset (fx + 288, 0, 224);
-  if (!keeps_fip (native->fx[2]))
+  if (!keeps_fip (native->fx[2], native->fx + 8, 4))
     memset (fx + 8, 0, 4);
 }
 

@@ -17,8 +17,9 @@ tn_card_memory_new (size_t size)
 
   memory->refs = 1;
   memory->size = size;
+  /* Shared: the VMM maps its pages a second time. */
   memory->bytes = mmap (NULL, size, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory->bytes == MAP_FAILED)
     g_error ("cannot allocate %zu bytes of card memory", size);
   return memory;

@@ -165,7 +165,7 @@ static void
 update (VmmVcpu *c)
 {
   if (deliverable (c) >= 0)
-    atomic_fetch_or (&c->attention, ATT_APIC);
+    vmm_attention (c, ATT_APIC);
   else
     atomic_fetch_and (&c->attention, ~ATT_APIC);
 }
@@ -202,10 +202,14 @@ deliver (VmmVcpu *c, uint8_t mode, uint8_t vector, bool level)
       else
         request (c, vector, level);
       break;
-    case MODE_SMI: atomic_fetch_or (&c->attention, ATT_SMI); break;
-    case MODE_NMI: atomic_fetch_or (&c->attention, ATT_NMI); break;
-    case MODE_INIT: atomic_fetch_or (&c->attention, ATT_INIT); break;
-    case MODE_EXTINT: atomic_store (&c->apic->extint, true); break;
+    case MODE_SMI: vmm_attention (c, ATT_SMI); break;
+    case MODE_NMI: vmm_attention (c, ATT_NMI); break;
+    case MODE_INIT: vmm_attention (c, ATT_INIT); break;
+    case MODE_EXTINT:
+      atomic_store (&c->apic->extint, true);
+      c->alert |= ATT_INTR;
+      vmm_attention (c, ATT_KICK); /* INTR may be high already */
+      break;
     default: break;
     }
 }
@@ -239,7 +243,7 @@ static bool
 start_up (VmmVcpu *c, uint8_t vector)
 {
   c->sipi_vector = vector;
-  atomic_fetch_or (&c->attention, ATT_SIPI);
+  vmm_attention (c, ATT_SIPI);
   return true;
 }
 
@@ -466,6 +470,8 @@ write_lvt (VmmVcpu *c, unsigned n, uint32_t value)
     value |= LVT_MASK;
   pthread_mutex_lock (&a->lock);
   a->lvt[n] = value;
+  if (n == LVT_LINT0)
+    c->stop_block = true; /* it decides what INTR may do: c->alert */
   if (n == LVT_LINT0 && (value & LVT_MASK))
     a->lint0_masked = true;
   update_lint0 (a);

@@ -10,6 +10,21 @@
  */
 #include "system.h"
 
+void
+vmm_alert_changed (VmmVcpu *c)
+{
+  uint32_t alert = ~0u;
+  if (!(c->eflags & FL_IF))
+    alert &= ~(ATT_INTR | ATT_APIC);
+  else if (!vmm_apic_passes_intr (c))
+    alert &= ~ATT_INTR;
+  if (c->smm)
+    alert &= ~(ATT_SMI | ATT_INIT);
+  if (c->nmi_blocked)
+    alert &= ~ATT_NMI;
+  c->alert = alert;
+}
+
 static void
 clear (VmmVcpu *c, uint32_t bits)
 {

@@ -12,10 +12,10 @@
  *
  * Writes by devices may come from any thread: they are queued and done at the next boundary.
  *
- * Code on pages that are not plain memory (an option ROM behind MMIO, all ones) is not cached; nor
- * are blocks that the segment's limit cuts short where a longer one is known.
+ * Code on pages that are not plain memory (an option ROM behind MMIO, all ones) is not cached.  A
+ * block is known by its EIP and the limit of CS too: translated code has both built in.
  */
-#include "block.h"
+#include "engine.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -34,6 +34,7 @@ struct VmmCodePage {
   VmmCodePage *next; /* of used_pages */
   uint32_t frame;
   uint64_t lines; /* which lines of 64 bytes hold code */
+  uint64_t peeked; /* which lines the translator looked at beyond that */
   CodeLink *links;
 };
 
@@ -112,6 +113,7 @@ vmm_blocks_flush (VmmVcpu *c)
   bc->used_pages = NULL;
   bc->arena_reset = true;
   c->stop_block = true;
+  vmm_engine_flush (c);
   vmm_blocks_remapped (c);
 }
 
@@ -199,6 +201,24 @@ link_block (VmmVcpu *c, VmmBlock *b)
 
 /* ---- Decoding ---- */
 
+static VmmBlock *
+begin_block (VmmVcpu *c, uint32_t address)
+{
+  VmmBlock *b = c->blocks->scratch;
+  *b = (VmmBlock){ .address = address, .second = VMM_BLOCK_NO_PAGE, .eip = c->eip,
+                   .code_end = c->blocks->code_end, .key = (uint8_t) c->blocks->key, .count = 1 };
+  return b;
+}
+
+static void
+end_block (VmmBlock *b, uint32_t size, unsigned decoded)
+{
+  b->size = size;
+  b->last = &b->insns[b->count - 1];
+  b->final = b->last->handler;
+  b->sync = decoded & VMM_DECODED_SYNC;
+}
+
 /* Raises only for an instruction that is really reached: the first of its block. */
 static int
 decode_first (VmmVcpu *c, const uint8_t *bytes, uint32_t room, VmmBlock *b, unsigned *decoded)
@@ -224,18 +244,8 @@ decode_rest (const uint8_t *bytes, uint32_t room, VmmBlock *b, unsigned decoded)
       b->size += (uint32_t) n;
       b->count++;
     }
-  b->last = &b->insns[b->count - 1];
-  b->sync = decoded & VMM_DECODED_SYNC;
+  end_block (b, b->size, decoded);
   vmm_block_fuse (b);
-}
-
-static void
-begin_block (VmmBlock *b, uint32_t address, uint32_t key)
-{
-  b->address = address;
-  b->second = VMM_BLOCK_NO_PAGE;
-  b->key = (uint8_t) key;
-  b->count = 1;
 }
 
 /* The rest of an instruction's bytes from the next page: one block of one instruction.  Returns
@@ -260,9 +270,7 @@ decode_across (VmmVcpu *c, uint32_t linear, const uint8_t *bytes, uint32_t here,
       both[room - 1] = host ? host[at] : (uint8_t) vmm_phys_read (c, b->second + at, 1);
       n = decode_first (c, both, room, b, &decoded);
     }
-  b->size = (uint32_t) n;
-  b->last = b->insns;
-  b->sync = decoded & VMM_DECODED_SYNC;
+  end_block (b, (uint32_t) n, decoded);
   return host != NULL;
 }
 
@@ -270,11 +278,10 @@ decode_across (VmmVcpu *c, uint32_t linear, const uint8_t *bytes, uint32_t here,
 static const VmmBlock *
 decode_device (VmmVcpu *c, uint32_t linear, uint32_t address)
 {
-  VmmBlock *b = c->blocks->scratch;
+  VmmBlock *b = begin_block (c, address);
   uint8_t bytes[16];
   unsigned decoded;
   uint64_t limit = c->blocks->code_end - c->eip;
-  begin_block (b, address, c->blocks->key);
   int n = 0;
   for (uint32_t room = 1; n == 0; room++)
     {
@@ -286,9 +293,7 @@ decode_device (VmmVcpu *c, uint32_t linear, uint32_t address)
       bytes[room - 1] = (uint8_t) vmm_phys_read (c, address + room - 1, 1);
       n = decode_first (c, bytes, room, b, &decoded);
     }
-  b->size = (uint32_t) n;
-  b->last = b->insns;
-  b->sync = true;
+  end_block (b, (uint32_t) n, VMM_DECODED_SYNC);
   return b;
 }
 
@@ -296,13 +301,12 @@ decode_device (VmmVcpu *c, uint32_t linear, uint32_t address)
 static bool
 decode_block (VmmVcpu *c, uint32_t linear, uint32_t address, const uint8_t *host)
 {
-  VmmBlock *b = c->blocks->scratch;
+  VmmBlock *b = begin_block (c, address);
   uint32_t in_page = 4096 - (address & 0xfff);
   uint64_t in_limit = c->blocks->code_end - c->eip;
   uint32_t room = in_limit < in_page ? (uint32_t) in_limit : in_page;
   unsigned decoded;
   code_page (c, address);
-  begin_block (b, address, c->blocks->key);
   c->stat.blocks_decoded++;
   int n = decode_first (c, host, room, b, &decoded);
   if (n == 0 && room == in_limit)
@@ -341,7 +345,9 @@ look_up (VmmVcpu *c, uint32_t linear, uint32_t address)
 {
   uint32_t key = c->blocks->key;
   VmmBlock **chain = bucket (c->blocks, address, key), **link = chain, *b;
-  while ((b = *link) && !(b->address == address && b->key == key && same_second (c, b, linear)))
+  while ((b = *link)
+         && !(b->address == address && b->key == key && b->eip == c->eip
+              && b->code_end == c->blocks->code_end && same_second (c, b, linear)))
     link = &b->next;
   if (b && link != chain)
     {
@@ -367,15 +373,14 @@ vmm_block_find (VmmVcpu *c)
   /* After a change of the mapping most entries of `recent` are as good as before. */
   VmmBlock *b = recent->block;
   bool same = b && (uint32_t) recent->tag == linear && b->address == address && b->key == bc->key
-              && b->size != VMM_BLOCK_DEAD && b->second == VMM_BLOCK_NO_PAGE;
+              && b->eip == c->eip && b->code_end == bc->code_end && b->size != VMM_BLOCK_DEAD
+              && b->second == VMM_BLOCK_NO_PAGE;
   if (!same)
     b = look_up (c, linear, address);
-  bool known = b != NULL;
-  if (!known || (uint64_t) c->eip + b->size > bc->code_end)
+  if (!b)
     {
       make_room (c);
-      /* A block that the segment's limit cuts short this time is not kept beside the longer one. */
-      if (!decode_block (c, linear, address, host) || known)
+      if (!decode_block (c, linear, address, host))
         return bc->scratch;
       b = keep_block (c);
     }
@@ -433,7 +438,9 @@ drop_block (VmmVcpu *c, VmmBlock *b)
   unlink_from_page (bc, b->address >> 12, b);
   if (b->second != VMM_BLOCK_NO_PAGE)
     unlink_from_page (bc, b->second >> 12, b);
+  vmm_code_drop (c, b);
   b->size = VMM_BLOCK_DEAD;
+  b->code_end = 0; /* vmm_block_next () does not take it */
   c->stat.blocks_invalidated++;
   c->stop_block = true;
 }
@@ -453,13 +460,42 @@ recompute_lines (VmmCodePage *page)
     }
 }
 
+/* Flags may be needed that were not. */
+static void
+forget_translations (VmmVcpu *c, VmmCodePage *page)
+{
+  for (CodeLink *link = page->links; link; link = link->next)
+    vmm_code_drop (c, link->block);
+  page->peeked = 0;
+  c->stop_block = true;
+}
+
+void
+vmm_blocks_peeked (VmmVcpu *c, uint32_t address, unsigned size)
+{
+  VmmCodePage *page = c->blocks->pages[address >> 12];
+  uint32_t first = address & 0xfff;
+  if (page)
+    page->peeked |= line_mask (first, first + size - 1);
+}
+
+const uint8_t *
+vmm_code_bytes (VmmVcpu *c, uint32_t page_address)
+{
+  uintptr_t word = c->vm->read_map[c->smm ? VMM_VIEW_SMM : VMM_VIEW_NORMAL][page_address >> 12];
+  return word > VMM_PHYS_IGNORE && !vmm_apic_hit (c, page_address) ? (const uint8_t *) word : NULL;
+}
+
 /* Bytes first..last of one page. */
 static void
 written (VmmVcpu *c, uint32_t frame, uint32_t first, uint32_t last)
 {
   VmmCodePage *page = c->blocks->pages[frame];
+  uint64_t lines = line_mask (first, last);
   bool dropped = false;
-  if (!page || !(page->lines & line_mask (first, last)))
+  if (page && (page->peeked & lines))
+    forget_translations (c, page);
+  if (!page || !(page->lines & lines))
     return;
   for (CodeLink *link = page->links, *next; link; link = next)
     {
@@ -521,7 +557,7 @@ vmm_blocks_written_async (VmmVcpu *c, uint32_t address, unsigned size)
   else
     bc->queued = VMM_BLOCK_QUEUE + 1;
   unlock_queue (bc);
-  atomic_fetch_or (&c->attention, ATT_CODE);
+  vmm_attention (c, ATT_CODE);
 }
 
 void

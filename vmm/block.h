@@ -30,6 +30,12 @@ struct VmmBlock
   bool sync;        /* the last instruction may change mode, segments, attention ... */
   uint32_t address; /* physical, of the first byte */
   uint32_t second;  /* physical page on which the rest lies, or VMM_BLOCK_NO_PAGE */
+  uint32_t eip;     /* of the first byte */
+  uint32_t code;    /* translated: offset in the code cache; 0 if not */
+  uint64_t code_end; /* VmmBlockCache.code_end when it was decoded */
+  VmmHandler final; /* executes *last */
+  struct VmmJumpPage *jump_page;
+  uint8_t heat; /* how often it ran untranslated */
   VmmInsn insns[];
 };
 #define VMM_BLOCK_DEAD    0xffffffffu
@@ -77,6 +83,9 @@ struct VmmBlockCache
 
 /* The block at CS:EIP; raises what fetching it raises. */
 const VmmBlock *vmm_block_find (VmmVcpu *c);
+/* execute.c: runs a block by its handlers; the next instruction alone. */
+void vmm_run_block (VmmVcpu *c, const VmmBlock *b);
+void vmm_run_single (VmmVcpu *c);
 /* Linear addresses may mean other memory now. */
 void vmm_blocks_remapped (VmmVcpu *c);
 /* fuse.c: if the last two instructions are a compare and a jump, makes a pair of them. */
@@ -98,7 +107,7 @@ vmm_block_next (VmmVcpu *c, const VmmBlockCache *bc)
   if (VMM_LIKELY (r->tag == ((uint64_t)bc->context << 32 | linear)))
     {
       const VmmBlock *b = r->block;
-      if (VMM_LIKELY ((uint64_t)c->eip + b->size <= bc->code_end))
+      if (VMM_LIKELY (b->eip == c->eip && b->code_end == bc->code_end))
         return b;
     }
   return vmm_block_find (c);

@@ -305,6 +305,7 @@ take_opcode (Decoder *d, VmmInsn *i)
     {
       b = take8 (d);
       op = &two_bytes[b];
+      i->map = 1;
     }
   i->opcode = b;
   if (op->flags & MODRM)

@@ -11,7 +11,7 @@
  * position in the running block is found from c->eip (vmm_retired ()).  A delivered fault counts as
  * one, so that a guest whose handlers fault for ever uses its slice up.
  */
-#include "block.h"
+#include "engine.h"
 
 #define MODE_TRAPS (FL_TF | FL_RF)
 
@@ -43,22 +43,30 @@ current_key (const VmmVcpu *c, bool single)
 
 /* What the next instruction is executed under.  After whatever may have changed it. */
 static void
-resync (VmmVcpu *c)
+resync_for (VmmVcpu *c, bool single)
 {
   VmmBlockCache *bc = c->blocks;
   uint32_t limit = c->seg[VMM_CS].limit;
-  bc->single = (c->eflags & MODE_TRAPS) || c->inhibit || c->debug_hits || (c->dr[7] & 0xff);
   if (bc->flushes != c->stat.tlb_flushes)
     {
       bc->flushes = c->stat.tlb_flushes;
       vmm_blocks_remapped (c);
     }
-  bc->key = current_key (c, bc->single);
-  c->flat_tlb = c->tlb[c->user];
+  bc->key = current_key (c, single);
+  c->now = c->tables[c->user];
   bc->context = bc->generation << 8 | bc->key | (c->user ? VMM_KEY_USER : 0);
   bc->code_end = (uint64_t) (c->code32 || limit < 0xffff ? limit : 0xffff) + 1;
   bc->resync = false;
   c->branched = false; /* deliveries between instructions set it too */
+}
+
+static void
+resync (VmmVcpu *c)
+{
+  VmmBlockCache *bc = c->blocks;
+  bc->single = (c->eflags & MODE_TRAPS) || c->inhibit || c->debug_hits || (c->dr[7] & 0xff);
+  resync_for (c, bc->single);
+  vmm_alert_changed (c);
 }
 
 static void
@@ -144,7 +152,7 @@ run_block (VmmVcpu *c, VmmBlockCache *bc, const VmmBlock *b)
           return;
         }
     }
-  i->handler (c, i);
+  b->final (c, i);
   bc->running = NULL;
   c->instructions += b->count;
   if (c->branched)
@@ -153,6 +161,30 @@ run_block (VmmVcpu *c, VmmBlockCache *bc, const VmmBlock *b)
     c->eip = vmm_next_eip (c, i);
   if (b->sync)
     bc->resync = true;
+}
+
+void
+vmm_run_block (VmmVcpu *c, const VmmBlock *b)
+{
+  run_block (c, c->blocks, b);
+}
+
+void
+vmm_run_single (VmmVcpu *c)
+{
+  resync_for (c, true);
+  run_block (c, c->blocks, vmm_block_next (c, c->blocks));
+  c->blocks->resync = true;
+}
+
+/* A counted slice is exact, whatever engine runs it. */
+VMM_INLINE void
+run_counted (VmmVcpu *c, VmmBlockCache *bc, const VmmBlock *b)
+{
+  if (VMM_UNLIKELY (c->config.counted) && c->slice_end - c->instructions < b->count)
+    vmm_run_single (c);
+  else
+    run_block (c, bc, b);
 }
 
 /* Not inlined: beside _setjmp nothing would stay in registers. */
@@ -174,7 +206,10 @@ loop (VmmVcpu *c)
               continue;
             }
         }
-      run_block (c, bc, vmm_block_next (c, bc));
+      if (c->engine)
+        vmm_engine_run (c);
+      else
+        run_counted (c, bc, vmm_block_next (c, bc));
     }
 }
 
@@ -215,7 +250,10 @@ vmm_run (VmmVcpu *c)
 {
   c->blocks->running = NULL;
   c->branched = false;
-  switch (_setjmp (c->on_fault))
+  int why = _setjmp (c->on_fault);
+  if (c->engine)
+    vmm_engine_left (c);
+  switch (why)
     {
     case 0: break;
     case VMM_RESTART: restart (c); break;

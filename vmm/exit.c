@@ -19,6 +19,7 @@
  *
  * AddressSanitizer must be told about each change of stack.
  */
+#include "engine.h"
 #include "exit.h"
 
 #include <stdarg.h>
@@ -139,6 +140,8 @@ void
 vmm_leave (VmmVcpu *c, VmmExitReason reason)
 {
   vmm_fpu_sync (c);
+  if (c->engine) /* no kicks while the host is at work; engine.c takes them up again */
+    atomic_store_explicit (&c->engine->in_code, false, memory_order_relaxed);
   c->exit.reason = reason;
   c->exit.smm = c->smm;
   c->exit.items = c->items;

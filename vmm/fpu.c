@@ -51,6 +51,7 @@ vmm_fpu_load (VmmVcpu *c)
   c->fpu.masked = (fcw & FSW_EXCEPTIONS) == FSW_EXCEPTIONS && !c->fpu.held;
   vmm_host_fx_load (fx);
   c->fpu.live = true;
+  vmm_fpu_ready_changed (c);
 }
 
 /* ES and B follow from the flags and their masks. */
@@ -73,14 +74,14 @@ vmm_fpu_sync (VmmVcpu *c)
   vmm_host_fx_store (host);
   memcpy (fx, host, FX_FTW + 1);
   memcpy (fx + FX_ST, host + FX_ST, FX_XMM - FX_ST);
-  fx_put16 (fx, FX_FOP, c->fpu.fop);
+  fx_put16 (fx, FX_FOP, (uint16_t) c->fpu.fop);
   fx_put32 (fx, FX_FIP, c->fpu.fip);
   fx_put16 (fx, FX_FCS, c->fpu.fcs);
   fx_put32 (fx, FX_FDP, c->fpu.fdp);
   fx_put16 (fx, FX_FDS, c->fpu.fds);
   fx_put16 (fx, FX_FSW, fx_get16 (fx, FX_FSW) | c->fpu.held);
   update_es (fx);
-  c->fpu.live = false;
+  c->fpu.live = c->fpu_ready = false;
 }
 
 unsigned
@@ -222,7 +223,7 @@ store_suppressed (VmmVcpu *c, const VmmInsn *i, uint32_t ea)
       return true;
     }
   vmm_host_fx_store (host); /* not wanted: c->fpu.fx is as before */
-  c->fpu.live = false;
+  c->fpu.live = c->fpu_ready = false;
   return false;
 }
 
@@ -286,6 +287,7 @@ fldcw (VmmVcpu *c, const VmmInsn *i)
   fpu_enter (c);
   ((VmmHostMemoryStub) memory_stub (i)) (&fcw);
   c->fpu.masked = (fcw & FSW_EXCEPTIONS) == FSW_EXCEPTIONS && !c->fpu.held;
+  vmm_fpu_ready_changed (c);
   fpu_leave (c);
   vmm_fpu_update_ferr (c);
 }

@@ -211,9 +211,9 @@ fpu_linear80 (VmmVcpu *c, VmmSegId s, uint32_t offset, unsigned can)
 static inline void
 fpu_read (VmmVcpu *c, uint32_t linear, void *to, unsigned size)
 {
-  const VmmTlbEntry *e = &c->tlb[c->user][(linear >> 12) & (VMM_TLB_SIZE - 1)];
-  if (VMM_LIKELY (e->read == (linear & ~0xfffu) && (linear & 0xfff) <= 4096 - size))
-    memcpy (to, (const void *) (e->delta + linear), size);
+  const uint8_t *host = vmm_direct (c->tables[c->user]->read, linear, size);
+  if (VMM_LIKELY (host != NULL))
+    memcpy (to, host, size);
   else if (size <= 8 && !(size & (size - 1)))
     {
       uint64_t v = vmm_read_slow (c, linear, size, c->user);
@@ -227,8 +227,7 @@ fpu_read (VmmVcpu *c, uint32_t linear, void *to, unsigned size)
 static inline bool
 fpu_writable (const VmmVcpu *c, uint32_t linear, unsigned size)
 {
-  const VmmTlbEntry *e = &c->tlb[c->user][(linear >> 12) & (VMM_TLB_SIZE - 1)];
-  return e->write == (linear & ~0xfffu) && (linear & 0xfff) <= 4096 - size;
+  return vmm_direct (c->tables[c->user]->write, linear, size) != NULL;
 }
 
 static inline void
@@ -241,9 +240,9 @@ fpu_probe (VmmVcpu *c, uint32_t linear, unsigned size)
 static inline void
 fpu_write (VmmVcpu *c, uint32_t linear, const void *from, unsigned size)
 {
-  const VmmTlbEntry *e = &c->tlb[c->user][(linear >> 12) & (VMM_TLB_SIZE - 1)];
-  if (VMM_LIKELY (e->write == (linear & ~0xfffu) && (linear & 0xfff) <= 4096 - size))
-    memcpy ((void *) (e->delta + linear), from, size);
+  uint8_t *host = vmm_direct (c->tables[c->user]->write, linear, size);
+  if (VMM_LIKELY (host != NULL))
+    memcpy (host, from, size);
   else if (size <= 8 && !(size & (size - 1)))
     {
       uint64_t v = 0;

@@ -152,7 +152,7 @@ vmm_block_fuse (VmmBlock *b)
   for (unsigned n = 0; n < sizeof pairs / sizeof pairs[0]; n++)
     if (first->handler == *pairs[n].first)
       {
-        first->handler = pairs[n].pair[jump->opcode & 15];
+        b->final = pairs[n].pair[jump->opcode & 15];
         b->last = first;
         return;
       }

@@ -170,32 +170,17 @@ vmm_ea_flat (const VmmVcpu *c, const VmmInsn *i)
   return c->gpr[i->base] + (c->gpr[i->index] << i->scale) + i->disp;
 }
 
-/* Host address of the operand of a flat handler, or NULL if the access is not that simple.  One
-   compare finds a crossing of pages too: the last byte's page is then not that of the entry. */
-VMM_INLINE const VmmTlbEntry *
-vmm_flat_entry (const VmmVcpu *c, uint32_t linear)
-{
-  size_t at = (linear >> (12 - 4)) & ((VMM_TLB_SIZE - 1) << 4);
-  return (const VmmTlbEntry *)((const uint8_t *)c->flat_tlb + at);
-}
-_Static_assert(sizeof (VmmTlbEntry) == 1 << 4, "vmm_flat_entry");
-
+/* Host address of the operand of a flat handler, or NULL if the access is not that simple. */
 VMM_INLINE uint8_t *
 vmm_flat_for_read (const VmmVcpu *c, uint32_t linear, unsigned size)
 {
-  const VmmTlbEntry *e = vmm_flat_entry (c, linear);
-  if (VMM_LIKELY (e->read == ((linear + size - 1) & ~0xfffu)))
-    return (uint8_t *)(e->delta + linear);
-  return NULL;
+  return vmm_direct (c->now->read, linear, size);
 }
 
 VMM_INLINE uint8_t *
 vmm_flat_for_write (const VmmVcpu *c, uint32_t linear, unsigned size)
 {
-  const VmmTlbEntry *e = vmm_flat_entry (c, linear);
-  if (VMM_LIKELY (e->write == ((linear + size - 1) & ~0xfffu)))
-    return (uint8_t *)(e->delta + linear);
-  return NULL;
+  return vmm_direct (c->now->write, linear, size);
 }
 
 /* Opens the operand of a flat handler, or leaves it to the general one (a tail call, so that the
@@ -275,12 +260,6 @@ VMM_INLINE void
 vmm_set_masked (VmmVcpu *c, unsigned n, uint32_t value, uint32_t mask)
 {
   c->gpr[n] = (c->gpr[n] & ~mask) | (value & mask);
-}
-
-VMM_INLINE bool
-vmm_protected (const VmmVcpu *c)
-{
-  return (c->cr0 & CR0_PE) && !(c->eflags & FL_VM);
 }
 
 VMM_INLINE unsigned

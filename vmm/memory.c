@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Guest memory as the processor sees it: physical accesses, paging (Intel SDM vol. 3 chapter 4),
- * and the soft TLB.
+ * and the access tables, which are this processor's TLB.
  *
- * Life of an access: the inline accessors of vcpu.h look into c->tlb[user]; an entry there says
- * that the page may be read (written) straight through the host.  What it cannot serve comes here:
+ * Life of an access: translated code and the inline accessors of vcpu.h look into c->tables[user];
+ * a delta there says that the page may be read (written) straight through the host.  What it cannot
+ * serve comes here:
  *   vmm_read_slow / vmm_write_slow
- *     -> translate ()   walk, rights, A and D; fills the TLB entry if the page may be used directly
+ *     -> translate ()   walk, rights, A and D; fills the entry if the page may be used directly
  *     -> data breakpoints
  *     -> load () / store ()   plain memory, decoded code, dirty tracking, local APIC, exit
  *
@@ -217,7 +218,7 @@ typedef struct {
   uint32_t page;    /* physical page of the linear page, A20 applied */
   bool user, write; /* what the tables grant, CR0.WP aside */
   bool dirty;       /* D is set: a writing TLB entry may be made */
-  uint8_t flags;    /* VMM_TLB_GLOBAL, VMM_TLB_LARGE */
+  uint8_t flags;    /* VMM_TABLE_GLOBAL, VMM_TABLE_LARGE */
 } Walk;
 
 /* One level: where an entry lies and what it holds. */
@@ -266,7 +267,7 @@ finish_walk (VmmVcpu *c, uint32_t linear, bool write, bool user, const Entry *up
   set_bits (c, last, write ? PTE_A | PTE_D : PTE_A);
   w->dirty = write || (last->value & PTE_D);
   if ((last->value & PTE_G) && (c->cr4 & CR4_PGE))
-    w->flags |= VMM_TLB_GLOBAL;
+    w->flags |= VMM_TABLE_GLOBAL;
   w->page &= c->a20_mask;
 }
 
@@ -299,7 +300,7 @@ walk_32 (VmmVcpu *c, uint32_t linear, bool write, bool user, Walk *w)
       if (pde.value & 0x3e0000) /* 16:13 are address bits 35:32 (PSE-36) */
         page_fault (c, linear, error | PF_P | PF_RSVD);
       w->page = ((uint32_t) pde.value & 0xffc00000u) | (linear & 0x3ff000);
-      w->flags = VMM_TLB_LARGE;
+      w->flags = VMM_TABLE_LARGE;
       finish_walk (c, linear, write, user, NULL, &pde, w);
       return;
     }
@@ -342,7 +343,7 @@ walk_pae (VmmVcpu *c, uint32_t linear, bool write, bool user, Walk *w)
   if (large)
     {
       w->page = ((uint32_t) pde.value & 0xffe00000u) | (linear & 0x1ff000);
-      w->flags = VMM_TLB_LARGE;
+      w->flags = VMM_TABLE_LARGE;
       finish_walk (c, linear, write, user, NULL, &pde, w);
       return;
     }
@@ -386,7 +387,7 @@ vmm_load_pdptr (VmmVcpu *c, uint32_t cr3)
   memcpy (c->pdptr, pdptr, sizeof pdptr);
 }
 
-/* ---- The soft TLB ---- */
+/* ---- The access tables ---- */
 
 static bool
 watched_page (const VmmVcpu *c, uint32_t page)
@@ -404,106 +405,105 @@ watched_page (const VmmVcpu *c, uint32_t page)
 }
 
 static void
-remember (VmmVcpu *c, unsigned user, unsigned index)
+remember (VmmTables *t, uint32_t page)
 {
-  if (c->tlb_used_count < VMM_TLB_USED)
-    c->tlb_used[c->tlb_used_count] = (uint16_t) (user << VMM_TLB_BITS | index);
-  if (c->tlb_used_count <= VMM_TLB_USED)
-    c->tlb_used_count++;
+  if (t->flags[page] & VMM_TABLE_USED)
+    return;
+  t->flags[page] = VMM_TABLE_USED;
+  t->used[t->used_count++] = page;
 }
 
 /* Dirty tracking: this entry let writes pass unseen; from now on they are seen again. */
 static void
-drop (VmmVcpu *c, unsigned user, unsigned index)
+drop (VmmVcpu *c, VmmTables *t, uint32_t page)
 {
-  VmmTlbEntry *e = &c->tlb[user][index];
-  if (VMM_UNLIKELY (c->tlb_flags[user][index] & VMM_TLB_TRACK) && e->write != VMM_TLB_EMPTY)
-    __atomic_fetch_or (&c->vm->page_flags[c->tlb_phys[user][index] >> 12], VMM_PAGE_DIRTY,
-                       __ATOMIC_RELAXED);
-  e->read = e->write = VMM_TLB_EMPTY;
+  if (VMM_UNLIKELY (t->flags[page] & VMM_TABLE_TRACK) && t->write[page] != VMM_NO_ACCESS)
+    __atomic_fetch_or (&c->vm->page_flags[t->phys[page] >> 12], VMM_PAGE_DIRTY, __ATOMIC_RELAXED);
+  t->read[page] = t->write[page] = VMM_NO_ACCESS;
+  vmm_jump_forget (c, t, page);
 }
 
 static void
 fill (VmmVcpu *c, uint32_t linear, bool user, const Walk *w)
 {
-  uint32_t page = linear & PAGE;
-  unsigned index = linear >> 12 & (VMM_TLB_SIZE - 1);
-  VmmTlbEntry *e = &c->tlb[user][index];
+  VmmTables *t = c->tables[user];
+  uint32_t page = linear >> 12;
   uintptr_t reads = c->vm->read_map[view (c)][w->page >> 12];
   uintptr_t writes = c->vm->write_map[view (c)][w->page >> 12];
   uint8_t flags = c->vm->page_flags[w->page >> 12];
-  bool plain = reads > VMM_PHYS_IGNORE && !vmm_apic_hit (c, w->page) && !watched_page (c, page);
-  bool writable = plain && writes == reads && w->dirty && allowed (c, w, true, user)
+  uintptr_t window = 0;
+  if (reads > VMM_PHYS_IGNORE && !vmm_apic_hit (c, w->page) && !watched_page (c, linear & PAGE))
+    window = vmm_vm_window (c->vm, reads);
+  bool writable = writes == reads && w->dirty && allowed (c, w, true, user)
                   && !(flags & VMM_PAGE_CODE)
                   && (flags & (VMM_PAGE_TRACK | VMM_PAGE_DIRTY)) != VMM_PAGE_TRACK;
-  if (!plain)
-    {
-      /* The slot may hold an older translation of this very page. */
-      if (e->read == page || e->write == page)
-        e->read = e->write = VMM_TLB_EMPTY;
-      return;
-    }
+  if (t->flags[page] & VMM_TABLE_USED)
+    drop (c, t, page); /* there may be an older translation of this very page */
+  if (window == 0)
+    return;
   c->stat.tlb_fills++;
-  if (e->write != VMM_TLB_EMPTY && e->write != page)
-    drop (c, user, index);
-  if (e->read == VMM_TLB_EMPTY)
-    remember (c, user, index);
-  e->read = page;
-  e->write = writable ? page : VMM_TLB_EMPTY;
-  e->delta = reads - page;
-  c->tlb_phys[user][index] = w->page;
-  c->tlb_flags[user][index] = w->flags | (flags & VMM_PAGE_TRACK ? VMM_TLB_TRACK : 0);
-  if (w->flags & VMM_TLB_LARGE)
-    c->tlb_large[linear >> 25] |= (uint8_t) (1u << (linear >> 22 & 7));
+  remember (t, page);
+  uint64_t delta = window - (linear & PAGE);
+  t->read[page] = delta;
+  t->write[page] = writable ? delta : VMM_NO_ACCESS;
+  t->phys[page] = w->page;
+  t->flags[page]
+      = VMM_TABLE_USED | w->flags | (flags & VMM_PAGE_TRACK ? VMM_TABLE_TRACK : 0);
+  if (w->flags & VMM_TABLE_LARGE)
+    t->large[linear >> 25] |= (uint8_t) (1u << (linear >> 22 & 7));
+}
+
+static void
+flush (VmmVcpu *c, VmmTables *t, bool global_too)
+{
+  uint32_t kept = 0;
+  if (global_too)
+    memset (t->large, 0, sizeof t->large);
+  for (uint32_t i = 0; i < t->used_count; i++)
+    {
+      uint32_t page = t->used[i];
+      if (!global_too && (t->flags[page] & VMM_TABLE_GLOBAL))
+        t->used[kept++] = page;
+      else
+        {
+          drop (c, t, page);
+          t->flags[page] = 0;
+        }
+    }
+  t->used_count = kept;
 }
 
 void
 vmm_tlb_flush (VmmVcpu *c, bool global_too)
 {
-  uint32_t kept = 0;
   c->stat.tlb_flushes++;
-  if (global_too)
-    memset (c->tlb_large, 0, sizeof c->tlb_large);
-  if (c->tlb_used_count > VMM_TLB_USED)
-    {
-      for (unsigned user = 0; user < 2; user++)
-        for (unsigned i = 0; i < VMM_TLB_SIZE; i++)
-          drop (c, user, i);
-      c->tlb_used_count = 0;
-      return;
-    }
-  for (uint32_t i = 0; i < c->tlb_used_count; i++)
-    {
-      unsigned user = c->tlb_used[i] >> VMM_TLB_BITS, index = c->tlb_used[i] & (VMM_TLB_SIZE - 1);
-      if (!global_too && (c->tlb_flags[user][index] & VMM_TLB_GLOBAL))
-        c->tlb_used[kept++] = c->tlb_used[i];
-      else
-        drop (c, user, index);
-    }
-  c->tlb_used_count = kept;
+  for (unsigned user = 0; user < 2; user++)
+    flush (c, c->tables[user], global_too);
+}
+
+/* All the small entries made from one large page go together. */
+static void
+drop_large (VmmVcpu *c, VmmTables *t, uint32_t linear)
+{
+  uint32_t large = c->cr4 & CR4_PAE ? 0xffe00000u : 0xffc00000u;
+  for (uint32_t i = 0; i < t->used_count; i++)
+    if ((t->flags[t->used[i]] & VMM_TABLE_LARGE) && !(((t->used[i] << 12) ^ linear) & large))
+      drop (c, t, t->used[i]);
+  if (!(c->cr4 & CR4_PAE))
+    t->large[linear >> 25] &= (uint8_t) ~(1u << (linear >> 22 & 7));
 }
 
 void
 vmm_tlb_flush_page (VmmVcpu *c, uint32_t linear)
 {
-  uint32_t page = linear & PAGE, large = c->cr4 & CR4_PAE ? 0xffe00000u : 0xffc00000u;
-  unsigned index = page >> 12 & (VMM_TLB_SIZE - 1);
   for (unsigned user = 0; user < 2; user++)
-    if (c->tlb[user][index].read == page || c->tlb[user][index].write == page)
-      drop (c, user, index);
-  if (!(c->tlb_large[linear >> 25] & 1u << (linear >> 22 & 7)))
-    return;
-  /* All the small entries made from one large page go together. */
-  for (unsigned user = 0; user < 2; user++)
-    for (unsigned i = 0; i < VMM_TLB_SIZE; i++)
-      {
-        const VmmTlbEntry *e = &c->tlb[user][i];
-        if ((c->tlb_flags[user][i] & VMM_TLB_LARGE) && e->read != VMM_TLB_EMPTY
-            && !((e->read ^ page) & large))
-          drop (c, user, i);
-      }
-  if (!(c->cr4 & CR4_PAE))
-    c->tlb_large[linear >> 25] &= (uint8_t) ~(1u << (linear >> 22 & 7));
+    {
+      VmmTables *t = c->tables[user];
+      if (t->flags[linear >> 12] & VMM_TABLE_USED)
+        drop (c, t, linear >> 12);
+      if (t->large[linear >> 25] & 1u << (linear >> 22 & 7))
+        drop_large (c, t, linear);
+    }
 }
 
 void
@@ -511,9 +511,12 @@ vmm_tlb_protect (VmmVcpu *c, uint32_t page_address)
 {
   page_address &= PAGE;
   for (unsigned user = 0; user < 2; user++)
-    for (unsigned i = 0; i < VMM_TLB_SIZE; i++)
-      if (c->tlb_phys[user][i] == page_address)
-        c->tlb[user][i].write = VMM_TLB_EMPTY;
+    {
+      VmmTables *t = c->tables[user];
+      for (uint32_t i = 0; i < t->used_count; i++)
+        if (t->phys[t->used[i]] == page_address)
+          t->write[t->used[i]] = VMM_NO_ACCESS;
+    }
 }
 
 void
@@ -533,9 +536,9 @@ vmm_watchpoints_changed (VmmVcpu *c)
 static uint32_t
 translate (VmmVcpu *c, uint32_t linear, bool write, bool user)
 {
-  const VmmTlbEntry *e = &c->tlb[user][linear >> 12 & (VMM_TLB_SIZE - 1)];
-  if ((write ? e->write : e->read) == (linear & PAGE))
-    return c->tlb_phys[user][linear >> 12 & (VMM_TLB_SIZE - 1)] | (linear & 0xfff);
+  const VmmTables *t = c->tables[user];
+  if ((write ? t->write : t->read)[linear >> 12] != VMM_NO_ACCESS)
+    return t->phys[linear >> 12] | (linear & 0xfff);
   Walk w;
   walk (c, linear, write, user, &w);
   fill (c, linear, user, &w);
@@ -678,9 +681,7 @@ vmm_rmw_slow (VmmVcpu *c, uint32_t linear, unsigned size, VmmRmw *rmw)
   uint32_t first = translate (c, linear, true, c->user);
   if (VMM_LIKELY (size <= room))
     {
-      const VmmTlbEntry *e = &c->tlb[c->user][linear >> 12 & (VMM_TLB_SIZE - 1)];
-      if (e->write == (linear & PAGE))
-        rmw->host = (uint8_t *) (e->delta + linear);
+      rmw->host = vmm_direct (c->tables[c->user]->write, linear, size);
       watch (c, linear, size, true);
       return (uint32_t) load (c, first, size);
     }
@@ -703,17 +704,17 @@ vmm_fetch_address (VmmVcpu *c, uint32_t linear, const uint8_t **host)
 uint8_t *
 vmm_host_for_read (VmmVcpu *c, uint32_t linear, bool user)
 {
-  const VmmTlbEntry *e = &c->tlb[user][linear >> 12 & (VMM_TLB_SIZE - 1)];
-  if (e->read != (linear & PAGE))
+  const uint64_t *table = c->tables[user]->read;
+  if (table[linear >> 12] == VMM_NO_ACCESS)
     translate (c, linear, false, user);
-  return e->read == (linear & PAGE) ? (uint8_t *) (e->delta + linear) : NULL;
+  return vmm_direct (table, linear, 1);
 }
 
 uint8_t *
 vmm_host_for_write (VmmVcpu *c, uint32_t linear, bool user)
 {
-  const VmmTlbEntry *e = &c->tlb[user][linear >> 12 & (VMM_TLB_SIZE - 1)];
-  if (e->write != (linear & PAGE))
+  const uint64_t *table = c->tables[user]->write;
+  if (table[linear >> 12] == VMM_NO_ACCESS)
     translate (c, linear, true, user);
-  return e->write == (linear & PAGE) ? (uint8_t *) (e->delta + linear) : NULL;
+  return vmm_direct (table, linear, 1);
 }

@@ -14,22 +14,23 @@
 
 /* ---- Cached segments ---- */
 
-void
-vmm_segment_update (VmmSegment *s)
+/* low, high and can; false if they do not allow every offset up to the limit. */
+static bool
+update_range (VmmSegment *s)
 {
   s->low = 0;
   s->high = s->limit;
   s->can = 0;
   if (!(s->flags & SEG_P) || !(s->flags & SEG_S))
-    return;
+    return false;
   if (s->flags & SEG_CODE)
     {
       s->can = s->flags & SEG_RW ? VMM_CAN_READ : 0;
-      return;
+      return true;
     }
   s->can = VMM_CAN_READ | (s->flags & SEG_RW ? VMM_CAN_WRITE : 0);
   if (!(s->flags & SEG_EC))
-    return;
+    return true;
   uint32_t top = s->flags & SEG_DB ? 0xffffffffu : 0xffffu;
   if (s->limit >= top)
     {
@@ -41,6 +42,17 @@ vmm_segment_update (VmmSegment *s)
       s->low = s->limit + 1;
       s->high = top;
     }
+  return false;
+}
+
+void
+vmm_segment_update (VmmSegment *s)
+{
+  bool simple = update_range (s);
+  /* An operand may go past the end of a segment of 4 GiB. */
+  uint64_t end = !simple ? 0 : s->high == 0xffffffffu ? UINT64_MAX : s->high + 1ull;
+  s->read_end = s->can & VMM_CAN_READ ? end : 0;
+  s->write_end = s->can & VMM_CAN_WRITE ? end : 0;
 }
 
 void

@@ -345,6 +345,7 @@ vmm_op_clts (VmmVcpu *c, const VmmInsn *i)
 {
   need_cpl0 (c);
   c->cr0 &= ~CR0_TS;
+  vmm_fpu_ready_changed (c);
 }
 
 void

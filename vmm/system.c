@@ -45,6 +45,7 @@ vmm_set_cr0 (VmmVcpu *c, uint32_t value)
   if ((value & CR0_PG) && (c->cr4 & CR4_PAE) && (changed & (CR0_PG | CR0_CD | CR0_NW)))
     vmm_load_pdptr (c, c->cr3);
   c->cr0 = value;
+  vmm_fpu_ready_changed (c);
   if (!(value & CR0_PE))
     c->cpl = 0;
   if (changed & (CR0_PG | CR0_PE | CR0_WP))

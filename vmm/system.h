@@ -16,12 +16,6 @@
 #define VMM_MXCSR_WRITABLE 0xffbfu
 
 static inline bool
-vmm_protected (const VmmVcpu *c)
-{
-  return (c->cr0 & CR0_PE) && !(c->eflags & FL_VM);
-}
-
-static inline bool
 vmm_v86 (const VmmVcpu *c)
 {
   return c->eflags & FL_VM;

@@ -4,6 +4,7 @@
  *
  * Reset values follow Intel SDM vol. 3, table 9-1, for the P6 family.
  */
+#include "engine.h"
 #include "exit.h"
 #include "system.h"
 
@@ -135,11 +136,11 @@ vmm_vcpu_new (VmmVm *vm, const VmmVcpuConfig *config, const char **error)
     return NULL;
   c->vm = vm;
   c->config = *config;
-  for (unsigned user = 0; user < 2; user++)
-    for (unsigned i = 0; i < VMM_TLB_SIZE; i++)
-      c->tlb[user][i].read = c->tlb[user][i].write = VMM_TLB_EMPTY;
   atomic_store (&c->pins, VMM_PIN_A20);
-  if (!vmm_coroutine_new (c) || !(c->blocks = vmm_blocks_new (c)) || !(c->apic = vmm_apic_new (c)))
+  if (!vmm_traps_install () || !(c->tables[0] = vmm_tables_new ())
+      || !(c->tables[1] = vmm_tables_new ()) || !vmm_coroutine_new (c)
+      || !(c->blocks = vmm_blocks_new (c)) || !(c->apic = vmm_apic_new (c))
+      || (config->engine == VMM_ENGINE_TRANSLATE && !(c->engine = vmm_engine_new (c, error))))
     {
       vmm_vcpu_free (c);
       return NULL;
@@ -164,7 +165,10 @@ vmm_vcpu_free (VmmVcpu *c)
     vmm_apic_free (c->apic);
   if (c->blocks)
     vmm_blocks_free (c->blocks);
+  vmm_engine_free (c->engine);
   vmm_coroutine_free (c);
+  vmm_tables_free (c->tables[0]);
+  vmm_tables_free (c->tables[1]);
   munmap (c, sizeof *c);
 }
 
@@ -180,13 +184,16 @@ vmm_vcpu_execute (VmmVcpu *c, uint64_t budget)
   c->slice_end = c->instructions + budget;
   if (c->slice_end < c->instructions)
     c->slice_end = UINT64_MAX;
-  return vmm_coroutine_enter (c);
+  VmmVcpu *before = vmm_traps_enter (c);
+  VmmExitReason reason = vmm_coroutine_enter (c);
+  vmm_traps_leave (before);
+  return reason;
 }
 
 void
 vmm_vcpu_kick (VmmVcpu *c)
 {
-  atomic_fetch_or (&c->attention, ATT_KICK);
+  vmm_attention (c, ATT_KICK);
 }
 
 uint64_t
@@ -232,36 +239,39 @@ vmm_vcpu_set_intr (VmmVcpu *c, bool level)
 {
   if (!level)
     atomic_fetch_and (&c->attention, ~ATT_INTR);
-  else if (!(atomic_fetch_or (&c->attention, ATT_INTR) & ATT_INTR))
-    vmm_apic_lint0 (c);
+  else if (!(atomic_load (&c->attention) & ATT_INTR))
+    {
+      vmm_attention (c, ATT_INTR);
+      vmm_apic_lint0 (c);
+    }
 }
 
 void
 vmm_vcpu_set_nmi (VmmVcpu *c, bool level)
 {
   if (set_pin (c, VMM_PIN_NMI, level))
-    atomic_fetch_or (&c->attention, ATT_NMI);
+    vmm_attention (c, ATT_NMI);
 }
 
 void
 vmm_vcpu_set_smi (VmmVcpu *c, bool level)
 {
   if (set_pin (c, VMM_PIN_SMI, level))
-    atomic_fetch_or (&c->attention, ATT_SMI);
+    vmm_attention (c, ATT_SMI);
 }
 
 void
 vmm_vcpu_set_init (VmmVcpu *c, bool level)
 {
   if (set_pin (c, VMM_PIN_INIT, level))
-    atomic_fetch_or (&c->attention, ATT_INIT);
+    vmm_attention (c, ATT_INIT);
 }
 
 void
 vmm_vcpu_set_a20 (VmmVcpu *c, bool level)
 {
   set_pin (c, VMM_PIN_A20, level);
-  atomic_fetch_or (&c->attention, ATT_A20);
+  vmm_attention (c, ATT_A20);
 }
 
 void
@@ -312,6 +322,23 @@ vmm_vcpu_stats (const VmmVcpu *c, VmmStat *stats, size_t max)
     { "fast-mmio-read", c->stat.fast_mmio_reads },
     { "fast-mmio-write", c->stat.fast_mmio_writes },
     { "posted-mmio-write", c->stat.posted_mmio_writes },
+    { "translations", c->stat.translations },
+    { "retranslations", c->stat.retranslations },
+    { "translated-instructions", c->stat.translated_insns },
+    { "translated-guest-bytes", c->stat.translated_bytes },
+    { "translated-host-bytes", c->stat.code_bytes },
+    { "translation-ns", c->stat.translate_ns },
+    { "code-flushes", c->stat.code_flushes },
+    { "code-bytes", c->engine ? c->engine->used : 0 },
+    { "enters", c->stat.enters },
+    { "links", c->stat.links },
+    { "indirect-misses", c->stat.indirect },
+    { "table-misses", c->stat.misses },
+    { "slow-calls", c->stat.slow_calls },
+    { "tails", c->stat.tails },
+    { "traps", c->stat.traps },
+    { "kicks", c->stat.kicks },
+    { "blocks-interpreted", c->stat.blocks_interpreted },
   };
   size_t count = sizeof fixed / sizeof fixed[0], n = 0;
   for (size_t i = 0; i < count; i++, n++)

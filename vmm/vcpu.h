@@ -119,24 +119,42 @@ typedef struct {
   uint16_t selector;
   uint16_t flags; /* descriptor bits, 0xf0ff */
   uint8_t can;    /* VMM_CAN_*: what data accesses may do; 0 for a null selector */
+  /* For translated code: an operand whose end (offset + size) is at most this is inside and may be
+     read (written); 0 if that cannot be said so simply. */
+  uint64_t read_end, write_end;
 } VmmSegment;
 #define VMM_CAN_READ 1
 #define VMM_CAN_WRITE 2
 
-/* ---- Soft TLB: linear page to host address ---- */
+/* ---- Access tables: linear page to host address (memory.c) ---- */
 
-#define VMM_TLB_BITS 10
-#define VMM_TLB_SIZE (1u << VMM_TLB_BITS)
-#define VMM_TLB_EMPTY 1u /* a tag that no page address equals */
-#define VMM_TLB_USED 2048
-#define VMM_TLB_GLOBAL 1
-#define VMM_TLB_LARGE 2
-#define VMM_TLB_TRACK 4 /* the page is tracked: what it lets through must be noted when it goes */
+/* One word for each linear page and direction: host address minus linear address, or VMM_NO_ACCESS
+   if the access may not go straight to the host (not yet looked up, missing, MMIO, rights, code
+   page, watched).  VMM_NO_ACCESS plus any linear address is no address at all, so that translated
+   code may also access first and be trapped.  The words of 512 pages (2 MiB of linear space) come
+   into being when they are first looked at, by a trap (trap.c).
+
+   The host address lies in the window (vm.c), where a hole follows each page: translated code
+   relies on that to find accesses that cross a page.  C code looks at the address instead. */
+#define VMM_PAGES (1u << 20)
+#define VMM_NO_ACCESS 0x8000000000000000ull
 typedef struct {
-  uint32_t read, write; /* linear page address | 0 for which the access may go straight to the host;
-                           VMM_TLB_EMPTY if it may not (missing, MMIO, rights, code page, watched) */
-  uintptr_t delta;      /* host address - linear address */
-} VmmTlbEntry;
+  uint64_t read[VMM_PAGES], write[VMM_PAGES];
+  uint64_t jump[VMM_PAGES]; /* where translated code of a page is entered (jump.c) */
+  uint32_t phys[VMM_PAGES]; /* physical page, while read[] is a delta */
+  uint8_t flags[VMM_PAGES]; /* VMM_TABLE_* */
+  uint32_t used[VMM_PAGES]; /* the pages with VMM_TABLE_USED: what a flush looks at */
+  uint32_t used_count;
+  uint32_t jump_key, jump_base; /* what the jumps were entered for: mode and CS, see jump.c */
+  uint64_t jump_end;
+  uintptr_t no_targets;  /* of the engine: where a word of jump[] leads that was never set */
+  uint64_t ready[VMM_PAGES / 512 / 64]; /* bit n: the words of pages 512 n to 512 n + 511 are there */
+  uint8_t large[128]; /* a bit for each 4 MiB of linear space that has had VMM_TABLE_LARGE pages */
+} VmmTables;
+#define VMM_TABLE_GLOBAL 1
+#define VMM_TABLE_LARGE 2
+#define VMM_TABLE_TRACK 4 /* the page is tracked: what it lets through must be noted when it goes */
+#define VMM_TABLE_USED 8
 
 /* ---- Decoded instructions ---- */
 
@@ -156,7 +174,14 @@ struct VmmInsn {
   uint8_t base, index, scale; /* registers, VMM_ZERO where absent; index is shifted by scale */
   uint8_t segment;            /* VmmSegId of the memory operand, override applied */
   uint8_t flags;              /* VMM_INSN_* */
+  uint8_t map;                /* 0: one-byte opcodes, 1: 0F */
+  uint8_t index_in_block;     /* translator */
+  uint8_t hints;              /* translator: VMM_HINT_*, what its executions taught */
 };
+#define VMM_HINT_LOOK 1   /* looks at the table before the access, even if that costs the flags */
+#define VMM_HINT_CROSS 2  /* looks whether the access crosses a page */
+#define VMM_HINT_ALONE 4  /* does not rely on an earlier access to the same page */
+#define VMM_HINT_FPU 8    /* the block relies on c->fpu_ready */
 #define VMM_INSN_MEM 0x01   /* the r/m operand is memory */
 #define VMM_INSN_O16 0x02   /* operand size is 16 bits */
 #define VMM_INSN_A16 0x04   /* address size is 16 bits */
@@ -172,12 +197,24 @@ struct VmmVm {
   uint64_t ram_size;
   uint8_t *ram; /* host mapping; page n of RAM at vmm_vm_ram_page () */
   int ram_fd;
+  uint8_t *window; /* the same memory as the access tables know it; may be `ram` itself */
+  bool holes;      /* accesses to the holes in the window end in SIGBUS */
+  int uffd;
+  uint8_t *aliases; /* slots for pages of the embedder's memory, and whose page is in which */
+  uintptr_t *alias_of;
+  uint32_t aliased;
   /* Per view and guest page: host address of the page, or VMM_PHYS_*. */
   uintptr_t *read_map[VMM_VIEWS], *write_map[VMM_VIEWS];
   uint8_t *page_flags; /* per guest page frame, VMM_PAGE_* */
   VmmVcpu *vcpu[8];
   unsigned vcpus;
 };
+#define VMM_ALIASES (1u << 15)
+/* The address in the window for a host page of the physical map, or 0 if it must be reached by
+   vmm_read_slow () and vmm_write_slow (). */
+uintptr_t vmm_vm_window (VmmVm *vm, uintptr_t host);
+/* SIGBUS at `address`: true if that was a page of RAM, which now is there. */
+bool vmm_vm_window_repair (VmmVm *vm, uintptr_t address);
 #define VMM_PHYS_MMIO ((uintptr_t) 0)
 #define VMM_PHYS_IGNORE ((uintptr_t) 1)
 #define VMM_PAGE_CODE 1  /* decoded or translated code was read from it: writes take the slow path */
@@ -200,6 +237,19 @@ struct VmmVm {
 
 /* ---- The processor ---- */
 
+/* Ways out of translated code, see engine.asm. */
+enum {
+  VMM_THUNK_SLOW,
+  VMM_THUNK_MISS_READ,
+  VMM_THUNK_MISS_WRITE,
+  VMM_THUNK_TAIL,
+  VMM_THUNK_EXIT,
+  VMM_THUNK_INDIRECT,
+  VMM_THUNK_BUDGET,
+  VMM_THUNKS
+};
+
+typedef struct VmmEngine VmmEngine; /* engine.h */
 typedef struct VmmBlockCache VmmBlockCache; /* block.c */
 typedef struct VmmApic VmmApic;             /* apic.c */
 
@@ -209,13 +259,24 @@ typedef struct {
   /* answered by callbacks */
   uint64_t fast_ins, fast_outs, fast_block_ins, fast_block_outs, posted_outs;
   uint64_t fast_mmio_reads, fast_mmio_writes, posted_mmio_writes;
+  /* translator */
+  uint64_t translations, translated_insns, translated_bytes, code_bytes, translate_ns, code_flushes,
+      retranslations, enters, links, indirect, slow_calls, misses, tails, traps, kicks,
+      blocks_interpreted;
 } VmmCounters;
 
 struct VmmVcpu {
-  /* hot */
+  /* hot; ORDER: engine.asm */
   uint32_t gpr[9]; /* gpr[VMM_ZERO] is always 0 */
   uint32_t eip, eflags;
   _Atomic uint32_t attention;
+  uint32_t alert; /* the bits of attention that could be served now: translated code comes back */
+  uint32_t tail;  /* translated code: what it leaves to C, see VmmBack */
+  uint64_t frame; /* translated code: rsp */
+  void (*thunk[VMM_THUNKS]) (void);
+  int64_t left;     /* counted: instructions left of the slice while translated code runs */
+  uint32_t scratch_a, scratch_b; /* translated code: EAX while it has the flags; a value across an access */
+  bool fpu_ready;   /* x87 and MMX instructions may simply be executed by the host */
   VmmSegment seg[VMM_SEGMENTS];
   uint8_t cpl;      /* 0 in real mode, 3 in v86 mode */
   bool user;        /* accesses are made with user rights: cpl == 3 */
@@ -227,15 +288,8 @@ struct VmmVcpu {
   bool stop_block;  /* leave the block after this instruction (mapping, code or mode changed) */
   uint64_t instructions;   /* retired */
   uint64_t slice_end;      /* value of `instructions` at which the budget ends */
-  const VmmTlbEntry *flat_tlb; /* c->tlb[c->user] as of the last boundary, for the flat handlers */
-  VmmTlbEntry tlb[2][VMM_TLB_SIZE]; /* [user] */
-  /* beside it (memory.c): physical page, VMM_TLB_*, and which entries are filled (user << 10 | index;
-     more than fit: everything may be) */
-  uint32_t tlb_phys[2][VMM_TLB_SIZE];
-  uint8_t tlb_flags[2][VMM_TLB_SIZE];
-  uint16_t tlb_used[VMM_TLB_USED];
-  uint32_t tlb_used_count;
-  uint8_t tlb_large[128]; /* a bit for each 4 MiB of linear space that has had VMM_TLB_LARGE entries */
+  VmmTables *tables[2];    /* [user] */
+  VmmTables *now;          /* tables[user] as of the last boundary, for the flat handlers */
 
   /* system */
   uint32_t cr0, cr2, cr3, cr4, dr[8];
@@ -277,13 +331,15 @@ struct VmmVcpu {
     bool masked;       /* while live: all exceptions are masked, none can become pending */
     uint8_t held;      /* while live: pending exceptions kept aside because IGNNE# is asserted */
     uint32_t fip, fdp; /* while live: guest instruction and operand pointers */
-    uint16_t fcs, fds, fop;
+    uint16_t fcs, fds;
+    uint32_t fop;
   } fpu;
 
   /* parts */
   VmmVm *vm;
   VmmVcpuConfig config;
   VmmBlockCache *blocks;
+  VmmEngine *engine; /* the translator; NULL if there is none */
   VmmApic *apic;
   VmmExit exit;
   uint8_t items[4096]; /* of string I/O exits */
@@ -293,6 +349,7 @@ struct VmmVcpu {
   void *stack;        /* its own host stack, with a guard page */
   void *guest_rsp;    /* saved stack pointer of the co-routine, NULL before it was started */
   void *host_rsp;     /* of whoever called vmm_vcpu_execute */
+  unsigned long thread_seen; /* pthread_self () of who ran it last */
   bool in_exit;       /* an exit waits to be resumed in the middle of an instruction */
   /* AddressSanitizer's record of both stacks (exit.c) */
   void *guest_fake_stack, *host_fake_stack;
@@ -353,6 +410,26 @@ _Noreturn void vmm_run (VmmVcpu *c);
 /* c->instructions together with those of the running block: exact in the middle of an instruction. */
 uint64_t vmm_retired (const VmmVcpu *c);
 
+/* Sets bits of c->attention, and sees to it that translated code comes back.  [any thread,
+   async-signal-safe]  (trap.c) */
+void vmm_attention (VmmVcpu *c, uint32_t bits);
+/* After anything that decides whether events may be taken: c->alert. */
+void vmm_alert_changed (VmmVcpu *c);
+
+/* ---- trap.c ---- */
+
+VmmTables *vmm_tables_new (void);
+void vmm_tables_free (VmmTables *t);
+bool vmm_traps_install (void);
+/* This thread runs c from now on (until it runs another, or NULL). */
+VmmVcpu *vmm_traps_enter (VmmVcpu *c);
+void vmm_traps_leave (VmmVcpu *before);
+
+/* ---- jump.c ---- */
+
+/* The page means other memory now: translated code that jumps there looks it up anew. */
+void vmm_jump_forget (VmmVcpu *c, VmmTables *t, uint32_t page);
+
 /* ---- memory.c ---- */
 
 /* Linear accesses that the TLB could not serve: walk, rights, A/D, MMIO, page crossing, code pages,
@@ -392,6 +469,12 @@ _Noreturn void vmm_segment_fault (VmmVcpu *c, VmmSegId s);
 void vmm_alignment_check (VmmVcpu *c, uint32_t linear, unsigned size); /* raises #AC(0) if misaligned */
 
 static inline bool
+vmm_protected (const VmmVcpu *c)
+{
+  return (c->cr0 & CR0_PE) && !(c->eflags & FL_VM);
+}
+
+static inline bool
 vmm_ac_on (const VmmVcpu *c)
 {
   return VMM_UNLIKELY (c->eflags & FL_AC) && (c->cr0 & CR0_AM) && c->cpl == 3;
@@ -419,23 +502,33 @@ vmm_linear (VmmVcpu *c, VmmSegId s, uint32_t offset, unsigned size, unsigned can
   return linear;
 }
 
+/* Host address of `size` bytes that lie within one page and may be accessed directly, or NULL. */
+static inline uint8_t *
+vmm_direct (const uint64_t *table, uint32_t linear, unsigned size)
+{
+  uint64_t delta = table[linear >> 12];
+  if (VMM_LIKELY ((int64_t) delta >= 0 && (linear & 0xfff) <= 4096 - size))
+    return (uint8_t *) (uintptr_t) (delta + linear);
+  return NULL;
+}
+
 #define VMM_ACCESSORS_(bits, type)                                                                 \
   static inline type vmm_read_linear##bits (VmmVcpu *c, uint32_t linear, bool user)                \
   {                                                                                                \
-    const VmmTlbEntry *e = &c->tlb[user][(linear >> 12) & (VMM_TLB_SIZE - 1)];                     \
-    if (VMM_LIKELY (e->read == (linear & ~0xfffu) && (linear & 0xfff) <= 4096 - sizeof (type)))    \
+    const uint8_t *host = vmm_direct (c->tables[user]->read, linear, sizeof (type));               \
+    if (VMM_LIKELY (host != NULL))                                                                 \
       {                                                                                            \
         type v;                                                                                    \
-        memcpy (&v, (const void *) (e->delta + linear), sizeof v);                                 \
+        memcpy (&v, host, sizeof v);                                                               \
         return v;                                                                                  \
       }                                                                                            \
     return (type) vmm_read_slow (c, linear, sizeof (type), user);                                  \
   }                                                                                                \
   static inline void vmm_write_linear##bits (VmmVcpu *c, uint32_t linear, type v, bool user)       \
   {                                                                                                \
-    const VmmTlbEntry *e = &c->tlb[user][(linear >> 12) & (VMM_TLB_SIZE - 1)];                     \
-    if (VMM_LIKELY (e->write == (linear & ~0xfffu) && (linear & 0xfff) <= 4096 - sizeof (type)))   \
-      memcpy ((void *) (e->delta + linear), &v, sizeof v);                                         \
+    uint8_t *host = vmm_direct (c->tables[user]->write, linear, sizeof (type));                    \
+    if (VMM_LIKELY (host != NULL))                                                                 \
+      memcpy (host, &v, sizeof v);                                                                 \
     else                                                                                           \
       vmm_write_slow (c, linear, v, sizeof (type), user);                                          \
   }                                                                                                \
@@ -468,12 +561,11 @@ static inline uint32_t
 vmm_rmw_open (VmmVcpu *c, VmmSegId s, uint32_t offset, unsigned size, VmmRmw *rmw)
 {
   uint32_t linear = vmm_linear (c, s, offset, size, VMM_CAN_WRITE);
-  const VmmTlbEntry *e = &c->tlb[c->user][(linear >> 12) & (VMM_TLB_SIZE - 1)];
   rmw->linear = linear;
-  if (VMM_LIKELY (e->write == (linear & ~0xfffu) && (linear & 0xfff) <= 4096 - size))
+  rmw->host = vmm_direct (c->tables[c->user]->write, linear, size);
+  if (VMM_LIKELY (rmw->host != NULL))
     {
       uint32_t v = 0;
-      rmw->host = (uint8_t *) (e->delta + linear);
       memcpy (&v, rmw->host, size);
       return v;
     }
@@ -659,6 +751,12 @@ VmmHandler vmm_fpu_handler (uint8_t opcode, uint8_t modrm);   /* D8-DF */
    0xf2, 0xf3 (the mandatory one in force). */
 VmmHandler vmm_simd_handler (uint8_t opcode, uint8_t modrm, uint8_t prefix);
 void vmm_fwait (VmmVcpu *c, const VmmInsn *i);
+/* After CR0 or the place of the registers changed: c->fpu_ready. */
+static inline void
+vmm_fpu_ready_changed (VmmVcpu *c)
+{
+  c->fpu_ready = c->fpu.live && c->fpu.masked && !(c->cr0 & (CR0_EM | CR0_TS));
+}
 void vmm_fpu_reset (VmmVcpu *c, bool init); /* RESET (or INIT: left as it is) */
 /* Could a processor hold this image?  NULL, or what is wrong (static text). */
 const char *vmm_fpu_check_image (const uint8_t fx[512]);
@@ -675,5 +773,9 @@ void vmm_blocks_attend (VmmVcpu *c);
    overlaps; sets c->stop_block if that may concern the running block. */
 void vmm_blocks_written (VmmVcpu *c, uint32_t address, unsigned size);
 void vmm_blocks_flush (VmmVcpu *c);
+/* Bytes of a page, whose translations rely on them though they are not theirs. */
+void vmm_blocks_peeked (VmmVcpu *c, uint32_t address, unsigned size);
+/* The bytes of a page of code, or NULL if it is not plain memory. */
+const uint8_t *vmm_code_bytes (VmmVcpu *c, uint32_t page_address);
 /* The same from another thread: noted, done at the next attention. */
 void vmm_blocks_written_async (VmmVcpu *c, uint32_t address, unsigned size);

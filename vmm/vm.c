@@ -3,8 +3,13 @@
  * The virtual machine: RAM and the guest-physical map.
  *
  * RAM is one memfd.  Page n lies at offset n * 8192: the page after each one is a hole that nobody
- * touches, so that a translator may later let accesses run off a page's end into it.  Pages come
- * into being when they are first touched; nothing is ever committed for the holes.
+ * touches.  Pages come into being when they are first touched; nothing is ever committed for the
+ * holes.  The memfd is mapped twice: `ram` is for the embedder, devices and page tables; `window` is
+ * what the access tables point to, and there userfaultfd turns an access to a hole into SIGBUS, so
+ * that translated code finds out that an access crossed its page (trap.c) without looking.  Memory of
+ * the embedder (ROM, video memory) is aliased page by page into a second window of the same form.
+ * Where the host forbids userfaultfd there is one mapping, and translated code must look
+ * (vm->holes).
  *
  * The physical map has, for each view (normal, system management) and direction, one word for each
  * of the 2^20 page frames: the host address of the page, VMM_PHYS_MMIO or VMM_PHYS_IGNORE.  The
@@ -17,8 +22,11 @@
 #include "vcpu.h"
 
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define FRAMES (1u << 20)
@@ -32,6 +40,126 @@ reserve (size_t size)
   return p == MAP_FAILED ? NULL : p;
 }
 
+/* ---- The windows ---- */
+
+/* Lets accesses to holes of [p, p + size) end in SIGBUS.  The descriptor must stay open. */
+static int
+trap_holes (void *p, size_t size)
+{
+  int fd = (int) syscall (SYS_userfaultfd, UFFD_USER_MODE_ONLY | O_CLOEXEC);
+  struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_SIGBUS };
+  struct uffdio_register range
+      = { .range = { (uintptr_t) p, size }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+  if (fd >= 0 && ioctl (fd, UFFDIO_API, &api) == 0 && ioctl (fd, UFFDIO_REGISTER, &range) == 0)
+    return fd;
+  if (fd >= 0)
+    close (fd);
+  return -1;
+}
+
+static void
+open_window (VmmVm *vm, size_t span)
+{
+  vm->window = vm->ram;
+  vm->uffd = -1;
+  void *p = mmap (NULL, span, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, vm->ram_fd, 0);
+  if (p == MAP_FAILED)
+    return;
+  vm->uffd = trap_holes (p, span);
+  if (vm->uffd < 0)
+    {
+      munmap (p, span);
+      return;
+    }
+  madvise (p, span, MADV_DONTDUMP);
+  vm->window = p;
+  vm->holes = true;
+}
+
+/* Aliases of the embedder's pages: slot n at aliases + n * STRIDE, found by open addressing. */
+static uint32_t
+alias_home (uintptr_t host)
+{
+  return (uint32_t) ((host >> 12) * 0x9e3779b1u) & (VMM_ALIASES - 1);
+}
+
+static uint8_t *
+alias_slot (const VmmVm *vm, uint32_t n)
+{
+  return vm->aliases + (size_t) n * STRIDE + VMM_PAGE_SIZE;
+}
+
+/* Only shared memory can be mapped a second time. */
+static uintptr_t
+alias (VmmVm *vm, uintptr_t host)
+{
+  uint32_t n = alias_home (host);
+  for (uint32_t tries = 0; tries < VMM_ALIASES; tries++, n = (n + 1) & (VMM_ALIASES - 1))
+    {
+      if (vm->alias_of[n] == host)
+        return (uintptr_t) alias_slot (vm, n);
+      if (vm->alias_of[n] != 0)
+        continue;
+      if (mremap ((void *) host, 0, VMM_PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, alias_slot (vm, n))
+          == MAP_FAILED)
+        return 0;
+      vm->alias_of[n] = host;
+      vm->aliased++;
+      return (uintptr_t) alias_slot (vm, n);
+    }
+  return 0;
+}
+
+uintptr_t
+vmm_vm_window (VmmVm *vm, uintptr_t host)
+{
+  uintptr_t offset = host - (uintptr_t) vm->ram;
+  if (offset < vm->ram_size * 2)
+    {
+      /* Present before the window is used: a page that is not there would look like a hole. */
+      (void) *(volatile const uint8_t *) host;
+      return (uintptr_t) vm->window + offset;
+    }
+  return vm->aliases ? alias (vm, host) : 0;
+}
+
+bool
+vmm_vm_window_repair (VmmVm *vm, uintptr_t address)
+{
+  uintptr_t offset = address - (uintptr_t) vm->window;
+  if (!vm->holes || offset >= vm->ram_size * 2 || (offset & VMM_PAGE_SIZE))
+    return false;
+  (void) *(volatile const uint8_t *) ((uintptr_t) vm->ram + offset);
+  return true;
+}
+
+/* The embedder may free the memory and get other memory at the same address: no alias outlives a
+   change of the map.  They come back as they are needed. */
+static void
+forget_aliases (VmmVm *vm)
+{
+  if (vm->aliased == 0)
+    return;
+  mmap (vm->aliases, (size_t) VMM_ALIASES * STRIDE + VMM_PAGE_SIZE, PROT_NONE,
+        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  memset (vm->alias_of, 0, VMM_ALIASES * sizeof *vm->alias_of);
+  vm->aliased = 0;
+}
+
+static bool
+reserve_aliases (VmmVm *vm)
+{
+  void *p = mmap (NULL, (size_t) VMM_ALIASES * STRIDE + VMM_PAGE_SIZE, PROT_NONE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  vm->alias_of = calloc (VMM_ALIASES, sizeof *vm->alias_of);
+  if (p == MAP_FAILED)
+    return false;
+  vm->aliases = p;
+  return vm->alias_of != NULL;
+}
+
+/* ---- Life ---- */
+
 static bool
 allocate_ram (VmmVm *vm)
 {
@@ -44,6 +172,7 @@ allocate_ram (VmmVm *vm)
     return false;
   madvise (p, span, MADV_DONTDUMP);
   vm->ram = p;
+  open_window (vm, span);
   return true;
 }
 
@@ -76,8 +205,8 @@ vmm_vm_new (uint64_t ram_size, const char **error)
       return NULL;
     }
   vm->ram_size = ram_size;
-  vm->ram_fd = -1;
-  if (!allocate_ram (vm) || !allocate_maps (vm))
+  vm->ram_fd = vm->uffd = -1;
+  if (!allocate_ram (vm) || !allocate_maps (vm) || !reserve_aliases (vm))
     {
       *error = "cannot reserve host memory for the guest's RAM";
       vmm_vm_free (vm);
@@ -104,6 +233,12 @@ vmm_vm_free (VmmVm *vm)
       release (vm->write_map[view], FRAMES * sizeof (uintptr_t));
     }
   release (vm->page_flags, FRAMES);
+  release (vm->aliases, (size_t) VMM_ALIASES * STRIDE + VMM_PAGE_SIZE);
+  free (vm->alias_of);
+  if (vm->window != vm->ram)
+    release (vm->window, (size_t) vm->ram_size * 2);
+  if (vm->uffd >= 0)
+    close (vm->uffd);
   release (vm->ram, (size_t) vm->ram_size * 2);
   if (vm->ram_fd >= 0)
     close (vm->ram_fd);
@@ -167,7 +302,7 @@ flush_all (VmmVm *vm)
 {
   for (unsigned i = 0; i < vm->vcpus; i++)
     if (vm->vcpu[i])
-      atomic_fetch_or (&vm->vcpu[i]->attention, ATT_FLUSH);
+      vmm_attention (vm->vcpu[i], ATT_FLUSH);
 }
 
 static uintptr_t
@@ -200,6 +335,7 @@ map (VmmVm *vm, uintptr_t *table, bool reads, uint32_t first, uint64_t size, Vmm
       if (reads && (vm->page_flags[frame + i] & VMM_PAGE_CODE))
         forget_code (vm, (uint32_t) (frame + i) * VMM_PAGE_SIZE, VMM_PAGE_SIZE);
     }
+  forget_aliases (vm);
   flush_all (vm);
 }
 

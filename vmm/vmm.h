@@ -82,9 +82,23 @@ typedef enum {
   VMM_CALL_DONE,   /* it is answered */
   VMM_CALL_POSTED, /* a write was queued; nothing that the processor could see has changed */
 } VmmCall;
+typedef enum {
+  VMM_ENGINE_TRANSLATE, /* to code of the host, what is executed more than once */
+  VMM_ENGINE_INTERPRET, /* one instruction after the other by its handler: the reference */
+} VmmEngineKind;
 
 typedef struct {
   void *opaque; /* handed to the callbacks */
+  VmmEngineKind engine;
+  /* Slices are exact in instructions, and vmm_vcpu_instructions () too.  Else the translator does
+     not count, a slice ends by a kick, and `budget` limits interpreted instructions alone. */
+  bool counted;
+  /* For tests of the translator.  precise_flags: the flags that a fault pushes are right even where
+     the instruction would have overwritten them.  plain_host: as on a host without BMI2 and
+     userfaultfd. */
+  bool precise_flags, plain_host;
+  uint8_t heat;        /* executions of a block before it is translated */
+  uint32_t code_cache; /* bytes, 0 for the usual */
   unsigned index; /* processor number; 0 is the bootstrap processor */
   uint64_t tsc_hz;
   bool apic;      /* CPUID reports a local APIC */

@@ -1,0 +1,236 @@
+; SPDX-License-Identifier: LGPL-2.1-or-later
+;
+; The world switch between C and translated code.
+;
+; Register contract of translated code:
+;   eax ecx edx ebx ebp esi edi   the guest's registers of these names, zero-extended to 64 bits
+;   r15d                          the guest's ESP, zero-extended
+;   CF PF AF ZF SF OF             the guest's; DF is 0, the others are the host's own
+;   r12   access tables of the current privilege (VmmTables)
+;   r13   the processor (VmmVcpu)
+;   r14   12, the count by which an address is shifted to its page
+;   r10 r11  host pointers that a block keeps for itself
+;   r8 r9    scratch; r8d is the target of an indirect jump
+;   rsp   the host's stack, a multiple of 16; translated code pushes nothing
+;   x87, MMX  the guest's while VmmVcpu.fpu.live
+; Nothing else of the guest is in registers.  C functions get the guest's state in VmmVcpu.
+;
+; Restartable regions: between looking at `attention` and the jump to translated code a signal must
+; not get lost.  The signal handler (trap.c) sends whoever is between vmm_region_*_start and _end
+; back to the start; nothing there changes memory or rsp.
+
+bits 64
+default rel
+
+; ORDER: VmmVcpu
+GPR        equ 0
+EIP        equ 36
+EFLAGS     equ 40
+ATTENTION  equ 44
+ALERT      equ 48
+TAIL       equ 52
+FRAME      equ 56
+
+FL_ARITH   equ 0x8d5
+
+; VmmBack
+BACK_ATTENTION equ 0
+BACK_RESUME    equ 1
+BACK_TAIL      equ 2
+BACK_TRAP      equ 3
+BACK_EXIT      equ 4
+BACK_INDIRECT  equ 5
+BACK_BUDGET    equ 6
+
+extern vmm_engine_slow
+extern vmm_engine_miss
+
+global vmm_enter:function hidden
+global vmm_back_trap:function hidden
+global vmm_thunk_slow:function hidden
+global vmm_thunk_miss_read:function hidden
+global vmm_thunk_miss_write:function hidden
+global vmm_thunk_tail:function hidden
+global vmm_thunk_exit:function hidden
+global vmm_thunk_indirect:function hidden
+global vmm_thunk_budget:function hidden
+global vmm_region_enter_start:function hidden
+global vmm_region_enter_end:function hidden
+global vmm_region_resume_start:function hidden
+global vmm_region_resume_end:function hidden
+
+section .text
+
+; Guest registers and flags to VmmVcpu; eax, ecx, edx are lost.
+%macro SPILL 0
+        mov     [r13 + GPR + 0], eax
+        mov     [r13 + GPR + 4], ecx
+        mov     [r13 + GPR + 8], edx
+        lahf
+        seto    al
+        mov     [r13 + GPR + 12], ebx
+        mov     [r13 + GPR + 16], r15d
+        mov     [r13 + GPR + 20], ebp
+        mov     [r13 + GPR + 24], esi
+        mov     [r13 + GPR + 28], edi
+        movzx   ecx, ah
+        movzx   eax, al
+        shl     eax, 11
+        or      ecx, eax
+        mov     edx, [r13 + EFLAGS]
+        and     edx, ~FL_ARITH
+        and     ecx, FL_ARITH
+        or      edx, ecx
+        mov     [r13 + EFLAGS], edx
+%endmacro
+
+; And back.
+%macro FILL 0
+        mov     eax, [r13 + EFLAGS]
+        mov     ecx, eax
+        shr     ecx, 11
+        and     ecx, 1
+        mov     ah, al
+        mov     al, cl
+        add     al, 0x7f
+        sahf
+        mov     eax, [r13 + GPR + 0]
+        mov     ecx, [r13 + GPR + 4]
+        mov     edx, [r13 + GPR + 8]
+        mov     ebx, [r13 + GPR + 12]
+        mov     r15d, [r13 + GPR + 16]
+        mov     ebp, [r13 + GPR + 20]
+        mov     esi, [r13 + GPR + 24]
+        mov     edi, [r13 + GPR + 28]
+%endmacro
+
+; VmmBack vmm_enter (VmmVcpu *c, VmmTables *tables, const uint8_t *code)
+align 16
+vmm_enter:
+        push    rbx
+        push    rbp
+        push    r12
+        push    r13
+        push    r14
+        push    r15
+        sub     rsp, 8
+        mov     r13, rdi
+        mov     r12, rsi
+        mov     r11, rdx
+        mov     r14d, 12
+        mov     [r13 + FRAME], rsp
+vmm_region_enter_start:
+        mov     eax, [r13 + ATTENTION]
+        test    eax, [r13 + ALERT]
+        jnz     enter_attention
+        FILL
+        jmp     r11
+vmm_region_enter_end:
+enter_attention:
+        mov     eax, BACK_ATTENTION
+        jmp     back
+
+vmm_back_trap:
+        mov     eax, BACK_TRAP
+        jmp     back
+
+; Out of translated code: eax says why, the state is in VmmVcpu.
+align 16
+back:
+        mov     rsp, [r13 + FRAME]
+        add     rsp, 8
+        pop     r15
+        pop     r14
+        pop     r13
+        pop     r12
+        pop     rbp
+        pop     rbx
+        ret
+
+; jmp with the instruction in r8d and c->eip set.
+align 16
+vmm_thunk_tail:
+        mov     [r13 + TAIL], r8d
+        SPILL
+        mov     eax, BACK_TAIL
+        jmp     back
+
+; jmp with the site in r8d and c->eip set.
+align 16
+vmm_thunk_exit:
+        mov     [r13 + TAIL], r8d
+        SPILL
+        mov     eax, BACK_EXIT
+        jmp     back
+
+; jmp with the target in r8d.
+align 16
+vmm_thunk_indirect:
+        mov     [r13 + EIP], r8d
+        SPILL
+        mov     eax, BACK_INDIRECT
+        jmp     back
+
+; jmp with c->eip set.
+align 16
+vmm_thunk_budget:
+        SPILL
+        mov     eax, BACK_BUDGET
+        jmp     back
+
+; call with the instruction in r8d and c->eip set: it is executed by its handler.  Returns behind it.
+align 16
+vmm_thunk_slow:
+        SPILL
+        push    r9
+        push    r10
+        push    r11
+        mov     rdi, r13
+        mov     esi, r8d
+        call    vmm_engine_slow
+        pop     r11
+        pop     r10
+        pop     r9
+        test    eax, eax
+        jnz     resume
+vmm_region_resume_start:
+        mov     eax, [r13 + ATTENTION]
+        test    eax, [r13 + ALERT]
+        jnz     resume
+        FILL
+        ret
+vmm_region_resume_end:
+resume:
+        mov     eax, BACK_RESUME
+        jmp     back
+
+; call with the linear address in r8d, the instruction in r9d and c->eip set.  Returns with r9 the
+; delta of the page; or five bytes further on, if C has executed the instruction.
+align 16
+vmm_thunk_miss_read:
+        SPILL
+        xor     ecx, ecx
+        jmp     miss
+align 16
+vmm_thunk_miss_write:
+        SPILL
+        mov     ecx, 1
+miss:
+        push    r8
+        push    r10
+        push    r11
+        mov     rdi, r13
+        mov     esi, r8d
+        mov     edx, r9d
+        call    vmm_engine_miss
+        pop     r11
+        pop     r10
+        pop     r8
+        mov     r9, rax
+        cmp     rax, 1
+        je      resume
+        ja      vmm_region_resume_start
+        add     qword [rsp], 5
+        jmp     vmm_region_resume_start
+
+section .note.GNU-stack noalloc noexec nowrite progbits

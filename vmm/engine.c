@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The dispatcher: enters translated code, and does what it comes back for.
+ *
+ * A block runs by its handlers until it has done so c->config.heat times, then it is translated.  A
+ * block of one instruction on two pages, and one under alignment checks, is never translated.
+ *
+ * Counting (c->config.counted): each code takes its number of instructions from c->left when it is
+ * entered, and does not run if there are not so many.  While it runs,
+ *
+ *   instructions retired = slice_end - left - (those of the block that are not yet executed)
+ *
+ * which settle () writes to c->instructions whenever C has to know.  A slice's last instructions are
+ * done one by one, so that a slice is exact.  Without counting c->instructions is not more than the
+ * number of times that C was here; time slices end by a kick.
+ */
+#include "engine.h"
+
+#include <stddef.h>
+
+VmmBack vmm_enter (VmmVcpu *c, VmmTables *tables, const uint8_t *code);
+uint32_t vmm_engine_slow (VmmVcpu *c, uint32_t offset);
+uint64_t vmm_engine_miss (VmmVcpu *c, uint32_t linear, uint32_t offset, uint32_t write);
+
+static VmmBlock *
+block_of (const VmmInsn *insn)
+{
+  return (VmmBlock *) ((uint8_t *) (insn - insn->index_in_block) - offsetof (VmmBlock, insns));
+}
+
+/* c->instructions is right, `done` instructions of the block having been executed. */
+static inline void
+settle (VmmVcpu *c, const VmmInsn *insn, unsigned done)
+{
+  if (c->engine->counted)
+    c->instructions = c->slice_end - (uint64_t) c->left - (block_of (insn)->count - done);
+}
+
+/* ---- Called by translated code ---- */
+
+/* Executes an instruction by its handler: 0 if the code may go on behind it. */
+static uint32_t
+by_handler (VmmVcpu *c, const VmmInsn *insn)
+{
+  settle (c, insn, insn->index_in_block);
+  insn->handler (c, insn);
+  settle (c, insn, insn->index_in_block + 1u);
+  atomic_store (&c->engine->in_code, true); /* an exit takes it away */
+  if (c->branched)
+    {
+      c->branched = false;
+      return 1;
+    }
+  c->eip += insn->length;
+  return c->stop_block || ((insn->hints & VMM_HINT_FPU) && !c->fpu_ready);
+}
+
+uint32_t
+vmm_engine_slow (VmmVcpu *c, uint32_t offset)
+{
+  c->stat.slow_calls++;
+  return by_handler (c, vmm_insn_at (c, offset));
+}
+
+/* The table has no entry: the delta if it has one now, 0 if the instruction was executed, 1 if
+   the code must be left. */
+uint64_t
+vmm_engine_miss (VmmVcpu *c, uint32_t linear, uint32_t offset, uint32_t write)
+{
+  const VmmInsn *insn = vmm_insn_at (c, offset);
+  c->stat.misses++;
+  settle (c, insn, insn->index_in_block);
+  if (write)
+    vmm_host_for_write (c, linear, c->user);
+  else
+    vmm_host_for_read (c, linear, c->user);
+  uint64_t delta = (write ? c->now->write : c->now->read)[linear >> 12];
+  if (delta != VMM_NO_ACCESS && !c->stop_block)
+    {
+      atomic_store (&c->engine->in_code, true);
+      return delta;
+    }
+  return by_handler (c, insn);
+}
+
+/* ---- What it came back for ---- */
+
+static void
+execute_insn (VmmVcpu *c, const VmmInsn *insn)
+{
+  settle (c, insn, insn->index_in_block);
+  insn->handler (c, insn);
+  if (c->branched)
+    c->branched = false;
+  else
+    c->eip += insn->length;
+  c->instructions++;
+  c->blocks->resync = true;
+}
+
+/* The block that is to run now, translated if it may be; NULL if it ran by its handlers. */
+static VmmBlock *
+next_code (VmmVcpu *c)
+{
+  VmmBlockCache *bc = c->blocks;
+  VmmBlock *b = (VmmBlock *) vmm_block_next (c, bc);
+  if (VMM_LIKELY (b->code != 0))
+    return b;
+  if (b == bc->scratch || b->second != VMM_BLOCK_NO_PAGE || vmm_ac_on (c))
+    ;
+  else if (b->heat < c->engine->heat)
+    b->heat++;
+  else if (vmm_translate (c, b))
+    return b;
+  else
+    {
+      vmm_blocks_flush (c);
+      return NULL;
+    }
+  c->stat.blocks_interpreted++;
+  vmm_run_block (c, b);
+  return NULL;
+}
+
+/* A jump within a page. */
+static void
+link_exit (VmmVcpu *c, uint32_t site, const VmmBlock *to)
+{
+  VmmEngine *engine = c->engine;
+  const VmmCode *from = vmm_code_at (engine, site);
+  if (!from || from->block->address >> 12 != to->address >> 12)
+    return;
+  vmm_code_link (engine, site, to->code);
+  c->stat.links++;
+}
+
+static void
+translate_again (VmmVcpu *c)
+{
+  VmmBlock *b = c->engine->again;
+  c->engine->again = NULL;
+  if (b->size == VMM_BLOCK_DEAD || !b->code)
+    return;
+  c->stat.retranslations++;
+  if (!vmm_translate (c, b))
+    vmm_blocks_flush (c);
+}
+
+/* Returns whether the loop may go straight on with the next block. */
+static bool
+come_back (VmmVcpu *c, VmmBack back)
+{
+  VmmBlock *next;
+  switch (back)
+    {
+    case VMM_BACK_EXIT:
+      {
+        uint32_t site = c->tail;
+        if (c->stop_block || !(next = next_code (c)))
+          return false;
+        if (site)
+          link_exit (c, site, next);
+        return true;
+      }
+    case VMM_BACK_INDIRECT:
+      c->stat.indirect++;
+      if (c->stop_block || !(next = next_code (c)))
+        return false;
+      vmm_jump_enter (c, next);
+      return true;
+    case VMM_BACK_TAIL:
+      c->stat.tails++;
+      execute_insn (c, vmm_insn_at (c, c->tail));
+      return false;
+    case VMM_BACK_TRAP:
+      {
+        VmmInsn *insn = vmm_insn_at (c, c->tail);
+        if (c->engine->again)
+          translate_again (c);
+        execute_insn (c, insn);
+        return false;
+      }
+    case VMM_BACK_RESUME:
+    case VMM_BACK_ATTENTION:
+    case VMM_BACK_BUDGET: break;
+    }
+  return false;
+}
+
+static VmmBack
+enter (VmmVcpu *c, const VmmBlock *b)
+{
+  VmmEngine *engine = c->engine;
+  vmm_jump_mode (c);
+  if (engine->counted)
+    c->left = (int64_t) (c->slice_end - c->instructions);
+  c->stat.enters++;
+  atomic_store (&engine->in_code, true);
+  VmmBack back = vmm_enter (c, c->now, engine->code + b->code);
+  atomic_store_explicit (&engine->in_code, false, memory_order_relaxed);
+  if (VMM_UNLIKELY (engine->patches))
+    vmm_code_restore (engine);
+  return back;
+}
+
+void
+vmm_engine_left (VmmVcpu *c)
+{
+  atomic_store_explicit (&c->engine->in_code, false, memory_order_relaxed);
+  vmm_code_restore (c->engine);
+}
+
+void
+vmm_engine_run (VmmVcpu *c)
+{
+  VmmEngine *engine = c->engine;
+  VmmBlock *b = next_code (c);
+  if (!b)
+    return;
+  do
+    {
+      if (engine->counted && c->slice_end - c->instructions < b->count)
+        {
+          vmm_run_single (c);
+          return;
+        }
+      VmmBack back = enter (c, b);
+      if (!engine->counted)
+        c->instructions++;
+      else if (back == VMM_BACK_EXIT || back == VMM_BACK_INDIRECT || back == VMM_BACK_ATTENTION
+               || back == VMM_BACK_BUDGET)
+        c->instructions = c->slice_end - (uint64_t) c->left;
+      if (!come_back (c, back))
+        return;
+      if (atomic_load_explicit (&c->attention, memory_order_relaxed) & c->alert)
+        return;
+      b = (VmmBlock *) vmm_block_next (c, c->blocks);
+    }
+  while (b->code && !c->stop_block && c->instructions < c->slice_end);
+}

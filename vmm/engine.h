@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The translator and its run time: what engine.c, code.c, jump.c, trap.c and translate*.c share.
+ *
+ * Read engine.md first.  The register contract stands at the head of engine.asm.
+ */
+#pragma once
+
+#include "block.h"
+#include "emit.h"
+
+typedef struct VmmCode VmmCode;
+typedef struct VmmJumpPage VmmJumpPage;
+
+/* Why translated code came back to C. */
+typedef enum {
+  VMM_BACK_ATTENTION, /* nothing was executed: c->attention asks for something */
+  VMM_BACK_RESUME,    /* after an instruction that C executed; c->eip is right */
+  VMM_BACK_TAIL,      /* c->tail has to be executed by its handler */
+  VMM_BACK_TRAP,      /* the same, after a host fault within it */
+  VMM_BACK_EXIT,      /* to c->eip; c->tail: the site to link, or 0 */
+  VMM_BACK_INDIRECT,  /* to c->eip by an indirect jump */
+  VMM_BACK_BUDGET,    /* nothing was executed: the slice has not so many instructions left */
+} VmmBack;
+
+/* One translated block, in the order of their addresses. */
+struct VmmCode {
+  uint32_t start, end;   /* offsets in the code cache */
+  VmmBlock *block;
+  uint32_t exits[2];     /* offsets of the distances of linkable jumps, 0 if there are fewer */
+  uint32_t stubs[2];     /* where they go when they are not linked */
+  uint32_t indirect;     /* offset of the indirect jump at its end, or 0 */
+  uint32_t insns;        /* index of its instructions' offsets in VmmEngine.offsets */
+};
+
+#define VMM_INDIRECT_SIZE 20u /* bytes of the indirect jump; see translate_jump.c */
+
+struct VmmEngine {
+  /* code cache (code.c) */
+  uint8_t *code, *writable; /* the same memory, executable and writable */
+  uint32_t size, used;
+  uint32_t gone, indirect; /* offsets of common stubs */
+  bool full;
+  VmmCode *codes;
+  uint32_t count, count_max;
+  uint16_t *offsets; /* host offset of each instruction, relative to its code */
+  uint32_t offsets_used, offsets_max;
+  /* sites of indirect jumps that a kick has redirected for the moment */
+  struct {
+    uint32_t at;
+    uint8_t bytes[5];
+  } patched[4];
+  unsigned patches;
+  /* jump.c */
+  VmmJumpPage **jump_hash;
+  VmmJumpPage *jump_pages;
+  uint32_t *no_targets; /* the page of targets that leads to the resolver everywhere */
+  /* who runs it */
+  bool bmi2, holes;
+  bool counted, precise;
+  unsigned heat; /* executions before a block is translated */
+  _Atomic bool in_code;
+  int thread; /* kernel's number of the thread in vmm_vcpu_execute () */
+  VmmBlock *again; /* a trap taught something: to be translated anew */
+};
+
+/* ---- code.c ---- */
+
+VmmEngine *vmm_engine_new (VmmVcpu *c, const char **error);
+void vmm_engine_free (VmmEngine *engine);
+/* Everything that was translated is forgotten. */
+void vmm_engine_flush (VmmVcpu *c);
+static inline bool
+vmm_in_code (const VmmEngine *engine, uintptr_t address)
+{
+  return address - (uintptr_t) engine->code < engine->used;
+}
+/* The code that this address belongs to, or NULL.  Async-signal-safe. */
+VmmCode *vmm_code_at (const VmmEngine *engine, uint32_t offset);
+/* The instruction of `code` at this offset in the cache. */
+unsigned vmm_code_insn (const VmmEngine *engine, const VmmCode *code, uint32_t offset);
+/* The block's code leads to the dispatcher from now on. */
+void vmm_code_drop (VmmVcpu *c, VmmBlock *b);
+/* Is there room for a block? */
+bool vmm_code_room (const VmmEngine *engine);
+/* The first bytes of code at `start` become a jump to `target`. */
+void vmm_code_redirect (VmmEngine *engine, uint32_t start, uint32_t target);
+/* Makes the 32-bit distance at `site` lead to `target`, both offsets. */
+void vmm_code_link (VmmEngine *engine, uint32_t site, uint32_t target);
+/* The code that runs leaves at its end.  From the signal handler; returns the address to go on at. */
+uint32_t vmm_code_interrupt (VmmEngine *engine, uint32_t offset);
+/* Takes back what vmm_code_interrupt () did to indirect jumps. */
+void vmm_code_restore (VmmEngine *engine);
+
+/* ---- translate.c ---- */
+
+/* Translates b; false if there is no room (flush, and look the block up again). */
+bool vmm_translate (VmmVcpu *c, VmmBlock *b);
+/* Bytes that a block takes at most. */
+#define VMM_CODE_MAX (24u << 10)
+/* Before each code: the way out of its beginning. */
+#define VMM_CODE_HEAD 16u
+
+/* ---- jump.c ---- */
+
+bool vmm_jump_init (VmmEngine *engine);
+/* Forgets all targets. */
+void vmm_jump_reset (VmmVcpu *c);
+/* Before code is entered: if it is of another mode than the jumps of c->now, they are reset. */
+void vmm_jump_mode (VmmVcpu *c);
+void vmm_jump_finish (VmmEngine *engine);
+/* Indirect jumps to c->eip shall go to b. */
+void vmm_jump_enter (VmmVcpu *c, VmmBlock *b);
+/* The block is gone, or has other code. */
+void vmm_jump_update (VmmVcpu *c, const VmmBlock *b, uint32_t offset);
+void vmm_jump_flush (VmmVcpu *c, VmmTables *t);
+
+/* Instructions by their place in the arena of blocks: what translated code names them by. */
+static inline uint32_t
+vmm_insn_offset (const VmmVcpu *c, const VmmInsn *insn)
+{
+  return (uint32_t) ((const uint8_t *) insn - c->blocks->arena);
+}
+
+static inline VmmInsn *
+vmm_insn_at (const VmmVcpu *c, uint32_t offset)
+{
+  return (VmmInsn *) (c->blocks->arena + offset);
+}
+
+/* ---- engine.c ---- */
+
+/* Runs translated code, or a block by its handlers, from c->eip on. */
+void vmm_engine_run (VmmVcpu *c);
+
+/* A handler was left by a fault: no translated code is running. */
+void vmm_engine_left (VmmVcpu *c);
+
+/* ---- trap.c ---- */
+
+/* The words of the tables that `page` lies among are there. */
+void vmm_tables_ready (VmmTables *t, uint32_t page);

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * From a decoded block to code of the host: the frame around the templates.
+ *
+ *   head   sets c->eip to the block's and leaves: where a block that was dropped leads to
+ *   code   the instructions, then the jump to what follows
+ *   stubs  what is seldom executed: misses, handlers, links
+ *
+ * Flags are followed backwards (`live`): an access may spoil flags that nobody will look at.  At a
+ * block's end somebody might, unless what follows on the same page sets them anew: dead_after ()
+ * reads ahead.  What was read that way stands in the page's `peeked` lines, and a write to it drops
+ * all code of the page (block.c).
+ */
+#include "translate.h"
+
+#include <stddef.h>
+#include <time.h>
+
+#define PEEK 8 /* instructions to read ahead */
+
+/* ---- Flags ---- */
+
+/* Flags that code from eip on, on the block's page, may look at. */
+static uint16_t
+live_after (Translator *t, uint32_t eip, unsigned depth)
+{
+  VmmVcpu *c = t->c;
+  const VmmBlock *b = t->b;
+  uint32_t at = b->address + (eip - b->eip), first = at;
+  uint16_t open = FL_ARITH, live = 0;
+  const uint8_t *page = vmm_code_bytes (c, b->address & ~0xfffu);
+  if (!page || ((eip ^ b->eip) & ~0xfffu) || (c->seg[VMM_CS].base & 0xfff) || eip >= b->code_end)
+    return FL_ARITH;
+  for (unsigned n = 0; n < PEEK && open; n++)
+    {
+      VmmInsn i;
+      unsigned decoded, room = 4096 - (at & 0xfff);
+      int length = vmm_decode (page + (at & 0xfff), room, b->key, &i, &decoded);
+      if (length <= 0 || (uint64_t) eip + (unsigned) length > b->code_end)
+        break;
+      Description d = vmm_describe (&i, decoded & VMM_DECODED_END, decoded & VMM_DECODED_SYNC);
+      live |= d.reads & open;
+      open &= (uint16_t) ~(d.writes | d.reads);
+      uint32_t target = eip + i.imm;
+      at += (unsigned) length;
+      eip += (unsigned) length;
+      if (d.template == T_JMP && depth)
+        {
+          live |= live_after (t, target, depth - 1) & open;
+          open = 0;
+        }
+      else if (d.template == T_JCC && depth)
+        {
+          live |= (live_after (t, target, depth - 1) | live_after (t, eip, depth - 1)) & open;
+          open = 0;
+        }
+      else if ((decoded & VMM_DECODED_END) || d.template == T_TAIL || !(at & 0xfff))
+        break;
+    }
+  if (at != first)
+    vmm_blocks_peeked (c, first, at - first);
+  return live | open;
+}
+
+/* Where the block can go to directly. */
+static uint16_t
+live_at_end (Translator *t)
+{
+  const VmmInsn *last = &t->b->insns[t->b->count - 1];
+  uint32_t end = t->b->eip + t->b->size, target = end - last->length + last->imm;
+  if (t->engine->precise)
+    return FL_ARITH;
+  switch (t->describe[t->b->count - 1].template)
+    {
+    case T_JCC: return live_after (t, target, 1) | live_after (t, end, 1);
+    case T_JMP: return live_after (t, target, 1);
+    case T_CALL: return live_after (t, target, 0);
+    case T_TAIL:
+    case T_LOOP:
+    case T_RET:
+    case T_CALL_M:
+    case T_JMP_M: return FL_ARITH;
+    default: return live_after (t, end, 1);
+    }
+}
+
+static void
+describe_all (Translator *t)
+{
+  const VmmBlock *b = t->b;
+  for (unsigned n = 0; n < b->count; n++)
+    t->describe[n] = vmm_describe (&b->insns[n], n + 1u == b->count, b->sync);
+  t->live[b->count] = live_at_end (t);
+  for (unsigned n = b->count; n-- > 0;)
+    t->live[n] = (uint16_t) ((t->live[n + 1] & ~t->describe[n].writes) | t->describe[n].reads);
+}
+
+/* ---- Stubs ---- */
+
+static uint32_t
+offset_of (const Translator *t, const uint8_t *at)
+{
+  return (uint32_t) (at - t->engine->writable);
+}
+
+static void
+emit_jump_to (Translator *t, const uint8_t *target)
+{
+  emit_target (emit_jmp (&t->e), target);
+}
+
+static uint32_t
+eip_of (const Translator *t, unsigned n)
+{
+  uint32_t eip = t->b->eip;
+  for (unsigned i = 0; i < n; i++)
+    eip += t->b->insns[i].length;
+  return eip;
+}
+
+static void
+emit_miss (Translator *t, const Stub *s)
+{
+  Emit *e = &t->e;
+  if (s->address != R_8)
+    emit_mov_rr (e, R_8, s->address);
+  emit_mov_mi (e, FIELD (eip), eip_of (t, s->insn));
+  emit_mov_ri (e, R_9, vmm_insn_offset (t->c, &t->b->insns[s->insn]));
+  emit_rm (e, 0, 0xff, 2, s->write ? THUNK (VMM_THUNK_MISS_WRITE) : THUNK (VMM_THUNK_MISS_READ));
+  emit_jump_to (t, s->retry);
+  if (s->anchor >= 0) /* an address that traps */
+    emit_rr (e, REX_W, 0x8b, s->anchor, R_14);
+  emit_jump_to (t, t->start[s->insn + 1]);
+}
+
+static void
+emit_slow (Translator *t, const Stub *s)
+{
+  Emit *e = &t->e;
+  const Access *a = t->access[s->insn];
+  emit_mov_mi (e, FIELD (eip), eip_of (t, s->insn));
+  emit_mov_ri (e, R_8, vmm_insn_offset (t->c, &t->b->insns[s->insn]));
+  emit_rm (e, 0, 0xff, 2, THUNK (VMM_THUNK_SLOW));
+  for (unsigned n = 0; n < 2; n++)
+    if (a[n].anchor >= 0)
+      emit_rr (e, REX_W, 0x8b, a[n].anchor, R_14);
+  emit_jump_to (t, t->start[s->insn + 1]);
+}
+
+static void
+emit_exit (Translator *t, const Stub *s)
+{
+  Emit *e = &t->e;
+  uint32_t site = offset_of (t, s->site);
+  if (s->link)
+    {
+      unsigned n = t->code.exits[0] ? 1 : 0;
+      t->code.exits[n] = site;
+      t->code.stubs[n] = offset_of (t, e->at);
+    }
+  emit_mov_mi (e, FIELD (eip), s->eip);
+  emit_mov_ri (e, R_8, s->link ? site : 0);
+  emit_rm (e, 0, 0xff, 4, THUNK (VMM_THUNK_EXIT));
+}
+
+static void
+emit_stub (Translator *t, const Stub *s)
+{
+  emit_target (s->site, t->e.at);
+  if (s->saved)
+    vmm_emit_restore_flags (&t->e);
+  switch (s->kind)
+    {
+    case S_MISS: emit_miss (t, s); break;
+    case S_SLOW: emit_slow (t, s); break;
+    case S_EXIT: emit_exit (t, s); break;
+    case S_TAIL:
+      emit_mov_mi (&t->e, FIELD (eip), eip_of (t, s->insn));
+      emit_mov_ri (&t->e, R_8, vmm_insn_offset (t->c, &t->b->insns[s->insn]));
+      emit_rm (&t->e, 0, 0xff, 4, THUNK (VMM_THUNK_TAIL));
+      break;
+    case S_BUDGET:
+      emit_mov_mi (&t->e, FIELD (eip), t->b->eip);
+      emit_rm (&t->e, 0, 0xff, 4, THUNK (VMM_THUNK_BUDGET));
+      break;
+    }
+}
+
+/* ---- The block ---- */
+
+static void
+align (Emit *e, unsigned to)
+{
+  while ((uintptr_t) e->at & (to - 1))
+    emit8 (e, 0xcc);
+}
+
+static void
+emit_head (Translator *t)
+{
+  Emit *e = &t->e;
+  align (e, 16);
+  uint8_t *from = e->at;
+  emit_mov_mi (e, FIELD (eip), t->b->eip);
+  emit_jump_to (t, t->engine->writable + t->engine->gone);
+  while (e->at < from + VMM_CODE_HEAD)
+    emit8 (e, 0xcc);
+}
+
+/* Counting: if the slice has not so many instructions left, nothing is executed. */
+static void
+emit_count (Translator *t)
+{
+  Emit *e = &t->e;
+  vmm_emit_save_flags (e);
+  emit_rm (e, REX_W, 0x83, 5, FIELD (left)); /* sub */
+  emit8 (e, t->b->count);
+  uint8_t *enough = emit_jcc (e, CC_AE);
+  emit_rm (e, REX_W, 0x83, 0, FIELD (left)); /* add */
+  emit8 (e, t->b->count);
+  Stub *s = vmm_add_stub (t, S_BUDGET, emit_jmp (e));
+  s->saved = true;
+  emit_target (enough, e->at);
+  vmm_emit_restore_flags (e);
+}
+
+static void
+emit_instructions (Translator *t)
+{
+  VmmBlock *b = t->b;
+  t->eip = b->eip;
+  for (t->n = 0; t->n < b->count; t->n++)
+    {
+      t->insn = &b->insns[t->n];
+      t->d = &t->describe[t->n];
+      t->next = t->eip + t->insn->length;
+      t->insn->index_in_block = (uint8_t) t->n;
+      t->start[t->n] = t->e.at;
+      vmm_emit_insn (t);
+      t->eip = t->next;
+    }
+  t->start[b->count] = t->e.at;
+  t->n = b->count - 1u;
+  if (!t->ended)
+    {
+      vmm_emit_fpu_note (t);
+      vmm_emit_direct (t, t->next);
+    }
+}
+
+static void
+keep (Translator *t, const uint8_t *entry)
+{
+  VmmEngine *engine = t->engine;
+  VmmBlock *b = t->b;
+  uint32_t start = offset_of (t, entry);
+  t->code.start = start;
+  t->code.end = offset_of (t, t->e.at);
+  t->code.block = b;
+  t->code.insns = engine->offsets_used;
+  for (unsigned n = 0; n < b->count; n++)
+    engine->offsets[engine->offsets_used++] = (uint16_t) (t->start[n] - entry);
+  engine->codes[engine->count++] = t->code;
+  engine->used = (t->code.end + 15) & ~15u;
+  if (b->code) /* translated anew: who was linked to the old code goes on to this */
+    vmm_code_redirect (engine, b->code, start);
+  b->code = start;
+  vmm_jump_update (t->c, b, start);
+  for (unsigned n = 0; n < b->count; n++)
+    if (t->fpu_used)
+      b->insns[n].hints |= VMM_HINT_FPU;
+}
+
+static uint64_t
+host_ns (void)
+{
+  struct timespec ts;
+  clock_gettime (CLOCK_MONOTONIC, &ts);
+  return (uint64_t) ts.tv_sec * 1000000000u + (uint64_t) ts.tv_nsec;
+}
+
+bool
+vmm_translate (VmmVcpu *c, VmmBlock *b)
+{
+  VmmEngine *engine = c->engine;
+  if (!vmm_code_room (engine))
+    return false;
+  uint64_t from = host_ns ();
+  Translator t;
+  memset (&t, 0, offsetof (Translator, describe));
+  t.stub_count = 0;
+  t.code = (VmmCode){ 0 };
+  t.ended = t.fpu_checked = t.fpu_note = t.fpu_used = t.fcs_noted = false;
+  t.c = c;
+  t.engine = engine;
+  t.b = b;
+  t.e = (Emit){ engine->writable + engine->used, engine->writable + engine->size, false };
+  t.flat = b->key & VMM_KEY_FLAT;
+  t.stack32 = b->key & VMM_KEY_STACK32;
+  describe_all (&t);
+  vmm_plan_accesses (&t);
+  emit_head (&t);
+  uint8_t *entry = t.e.at;
+  if (engine->counted)
+    emit_count (&t);
+  emit_instructions (&t);
+  for (unsigned n = 0; n < t.stub_count; n++)
+    emit_stub (&t, &t.stubs[n]);
+  keep (&t, entry);
+  c->stat.translations++;
+  c->stat.translated_insns += b->count;
+  c->stat.translated_bytes += b->size;
+  c->stat.code_bytes += t.code.end - t.code.start;
+  c->stat.translate_ns += host_ns () - from;
+  return true;
+}

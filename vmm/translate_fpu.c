@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * x87 and MMX: the host's own instructions on the guest's registers, which are in the host's while
+ * c->fpu_ready (live, all exceptions masked, nothing pending, CR0.EM and TS clear).  The first such
+ * instruction of a block looks at that; if not, its handler makes them live or raises.  What may
+ * take them away again comes back to C (engine.c, by_handler).
+ *
+ * The pointers FIP, FDP and FOP are the guest's, never the host's: they are stored like the handlers
+ * store them, but only where somebody could look: before an instruction that may fault, and at the
+ * end of the block.
+ */
+#include "translate.h"
+
+#include <stddef.h>
+
+#define FPU_FIELD(member) emit_at (R_13, (int32_t) offsetof (VmmVcpu, fpu.member))
+
+static void
+emit_ready (Translator *t)
+{
+  Emit *e = &t->e;
+  if (t->fpu_checked)
+    return;
+  bool saved = flags_live (t);
+  t->fpu_used = true;
+  if (saved)
+    vmm_emit_save_flags (e);
+  emit_rm (e, 0, 0x80, 7, FIELD (fpu_ready)); /* cmp byte [], 0 */
+  emit8 (e, 0);
+  Stub *s = vmm_add_stub (t, S_SLOW, emit_jcc (e, CC_E));
+  s->saved = saved;
+  if (saved)
+    vmm_emit_restore_flags (e);
+  t->fpu_checked = true;
+}
+
+void
+vmm_emit_fpu_note (Translator *t)
+{
+  if (!t->fpu_note)
+    return;
+  emit_mov_mi (&t->e, FPU_FIELD (fip), t->fpu_eip);
+  emit_mov_mi (&t->e, FPU_FIELD (fop), t->fpu_op);
+  t->fpu_note = false;
+}
+
+/* Instructions that are not control instructions. */
+static bool
+is_noted (const VmmInsn *i)
+{
+  if (i->opcode < 0xd8 || i->opcode > 0xdf || i->map)
+    return false;
+  unsigned reg = i->modrm >> 3 & 7;
+  if (i->flags & VMM_INSN_MEM)
+    return !(i->opcode == 0xd9 && reg >= 4) && !(i->opcode == 0xdd && reg >= 4);
+  return !(i->opcode == 0xdb && i->modrm == 0xe2) && !(i->opcode == 0xdf && i->modrm == 0xe0);
+}
+
+/* 16 bits of a selector, by r9. */
+static void
+emit_selector (Translator *t, unsigned segment, EmitMem to)
+{
+  size_t at = offsetof (VmmVcpu, seg) + segment * sizeof (VmmSegment)
+              + offsetof (VmmSegment, selector);
+  emit_rm (&t->e, 0, 0x0fb7, R_9, emit_at (R_13, (int32_t) at));
+  emit8 (&t->e, 0x66);
+  emit_rm (&t->e, 0, 0x89, R_9, to);
+}
+
+static void
+note (Translator *t)
+{
+  if (!is_noted (t->insn))
+    return;
+  t->fpu_note = true;
+  t->fpu_eip = t->eip;
+  t->fpu_op = (t->insn->opcode & 7u) << 8 | t->insn->modrm;
+  if (!t->fcs_noted)
+    emit_selector (t, VMM_CS, FPU_FIELD (fcs));
+  t->fcs_noted = true;
+}
+
+/* FDP and FDS. */
+static void
+note_operand (Translator *t)
+{
+  if (!is_noted (t->insn))
+    return;
+  vmm_emit_ea (t, R_8);
+  emit_rm (&t->e, 0, 0x89, R_8, FPU_FIELD (fdp));
+  emit_selector (t, t->insn->segment, FPU_FIELD (fds));
+}
+
+static void
+on_registers (Translator *t)
+{
+  Emit *e = &t->e;
+  const VmmInsn *i = t->insn;
+  if (i->opcode != 0x9b) /* FWAIT: nothing is pending */
+    {
+      emit8 (e, i->opcode);
+      emit8 (e, i->modrm);
+    }
+  note (t);
+}
+
+static void
+on_memory (Translator *t)
+{
+  const VmmInsn *i = t->insn;
+  EmitMem m = vmm_emit_access (t, t->d->msize, t->d->memory == M_WRITE);
+  emit_rm (&t->e, 0, i->opcode, i->modrm >> 3 & 7, m);
+  note (t);
+  note_operand (t);
+}
+
+/* Only a control word that masks everything: else no instruction could be simply executed. */
+static void
+load_control (Translator *t)
+{
+  Emit *e = &t->e;
+  EmitMem m = vmm_emit_access (t, 2, false);
+  bool saved = flags_live (t);
+  emit_rm (e, REX_W, 0x8d, R_9, m);
+  if (saved)
+    vmm_emit_save_flags (e);
+  emit_rm (e, 0, 0x0fb7, R_8, emit_at (R_9, 0));
+  emit_rr (e, 0, 0xf7, 2, R_8); /* not r8d */
+  emit_rr (e, 0, 0xf6, 0, R_8); /* test r8b, 3fh */
+  emit8 (e, 0x3f);
+  Stub *s = vmm_add_stub (t, S_SLOW, emit_jcc (e, CC_NE));
+  s->saved = saved;
+  if (saved)
+    vmm_emit_restore_flags (e);
+  emit_rm (e, 0, 0xd9, 5, emit_at (R_9, 0));
+}
+
+/* MOVD, PINSRW and their like name a general register in r/m (PEXTRW, PMOVMSKB: in reg). */
+static void
+mmx (Translator *t)
+{
+  Emit *e = &t->e;
+  const VmmInsn *i = t->insn;
+  int reg = i->modrm >> 3 & 7, rm = i->modrm & 7;
+  unsigned opcode = 0x0f00u | i->opcode;
+  if (i->opcode == 0x77) /* EMMS has no ModRM */
+    {
+      emit_opcode (e, opcode);
+      return;
+    }
+  if (i->flags & VMM_INSN_MEM)
+    {
+      EmitMem m = vmm_emit_access (t, t->d->msize, t->d->memory == M_WRITE);
+      emit_rm (e, 0, opcode, reg, m);
+    }
+  else
+    {
+      if (i->opcode == 0x6e || i->opcode == 0x7e || i->opcode == 0xc4)
+        rm = host_register ((unsigned) rm);
+      else if (i->opcode == 0xc5 || i->opcode == 0xd7)
+        reg = host_register ((unsigned) reg);
+      emit_rr (e, 0, opcode, reg, rm);
+    }
+  if (t->d->immediate)
+    emit8 (e, i->imm);
+}
+
+void
+vmm_emit_fpu (Translator *t)
+{
+  emit_ready (t);
+  switch (t->d->template)
+    {
+    case T_FPU: on_registers (t); break;
+    case T_FPU_M: on_memory (t); break;
+    case T_FLDCW: load_control (t); break;
+    default: mmx (t); break;
+    }
+}

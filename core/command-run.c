@@ -39,8 +39,8 @@ tn_command_run (int argc, char **argv)
   g_autoptr (TnLog) log = tn_log_new ();
   g_autoptr (TnConfig) config = NULL;
   g_autoptr (GError) error = NULL;
-  const char *log_file = NULL, *display = NULL;
-  g_autofree char *display_set = NULL;
+  const char *log_file = NULL, *display = NULL, *engine = NULL;
+  g_autofree char *display_set = NULL, *engine_set = NULL;
   TnRunOptions run = { 0 };
   const TnOption options[] = {
     { "set", 's', "DEVICE.PROPERTY=VALUE", "override a setting; machine.NAME too; may be repeated",
@@ -51,6 +51,8 @@ tn_command_run (int argc, char **argv)
       "where the screen is shown: none, text, sdl, vnc; auto: a window if\n"
       "                              there is a desktop",
       TN_OPTION_STRING, &display },
+    { "engine", 'e', "KIND", "how the processor works: translate, or interpret (exact, slow)",
+      TN_OPTION_STRING, &engine },
     { "log", 'l', "[CATEGORY:]LEVEL", "what to log: error, warning, info, guest-error, debug",
       TN_OPTION_STRINGS, levels },
     { "log-file", 0, "FILE", "log to this file, too", TN_OPTION_STRING, &log_file },
@@ -72,6 +74,8 @@ tn_command_run (int argc, char **argv)
   tn_command_plugin_path (directories);
   if (display)
     g_ptr_array_add (sets, display_set = g_strconcat ("machine.display=", display, NULL));
+  if (engine)
+    g_ptr_array_add (sets, engine_set = g_strconcat ("machine.engine=", engine, NULL));
   g_ptr_array_add (sets, NULL);
   config = tn_setup_load (files->pdata[0], (const char *const *) sets->pdata, &code);
   return config ? tn_run (config, log, &run) : code;

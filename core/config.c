@@ -29,6 +29,8 @@ typedef struct {
 static const char *const clock_choices[] = { "real", "counted", NULL };
 static const char *const fault_choices[] = { "reset", "stop", NULL };
 
+/* ORDER: TnConfigEngine */
+static const char *const engine_choices[] = { "translate", "interpret", NULL };
 /* ORDER: TnConfigDisplay */
 static const char *const display_choices[] = { "auto", "none", "text", "sdl", "vnc", NULL };
 
@@ -39,6 +41,7 @@ static const Key machine_keys[] = {
   { "instructions-per-second", KEY_UINT, offsetof (TnConfig, instructions_per_second), 1000,
     100000000000 },
   { "rtc", KEY_RTC },
+  { "engine", KEY_CHOICE, offsetof (TnConfig, engine), .choices = engine_choices },
   { "triple-fault", KEY_CHOICE, offsetof (TnConfig, triple_fault), .choices = fault_choices },
   { "display", KEY_CHOICE, offsetof (TnConfig, display), .choices = display_choices },
   { "keyboard", KEY_CHOICE, offsetof (TnConfig, keyboard), .choices = tn_keymap_names },

@@ -64,6 +64,11 @@ typedef enum {
   TN_CONFIG_DISPLAY_VNC,
 } TnConfigDisplay;
 
+typedef enum {
+  TN_CONFIG_ENGINE_TRANSLATE,
+  TN_CONFIG_ENGINE_INTERPRET,
+} TnConfigEngine;
+
 typedef struct {
   char *file;
   char *name;
@@ -72,6 +77,7 @@ typedef struct {
   uint64_t instructions_per_second;
   uint64_t triple_fault; /* TnConfigFault */
   uint64_t display;      /* TnConfigDisplay */
+  uint64_t engine;       /* TnConfigEngine */
   uint64_t keyboard;     /* a number of tn_keymap_names */
   bool rtc_local;
   int64_t rtc_offset; /* s, with !rtc_local */

@@ -31,6 +31,9 @@
 #define FOLLOW_NS (250 * TN_NS_PER_US) /* so often the clock hears that the processor goes on */
 #define STATE_TYPE "(uay)"
 #define BUSY_PORTS 24
+/* The translator does not count in real time: it is made to come back so often. */
+#define PACE_US 500
+#define HEAT 3 /* executions before a block is translated */
 
 struct TnProcessor {
   TnMachine *machine;
@@ -55,6 +58,7 @@ struct TnProcessor {
 
   /* counted time */
   bool counted;
+  bool paced; /* the VMM comes back by itself, the slice is no matter */
   uint64_t ips, tsc_hz;
   int64_t skipped; /* ns passed in HLT */
   uint64_t slice;  /* instructions to run before the next look */
@@ -647,8 +651,12 @@ halt_real (TnProcessor *p)
   if (vmm_vcpu_runnable (p->cpu) || p->wishes)
     return;
   set_halted (p, true);
+  if (p->paced)
+    vmm_vcpu_pace (p->cpu, 0);
   while (!vmm_vcpu_runnable (p->cpu) && !p->wishes)
     wait_halted (p);
+  if (p->paced)
+    vmm_vcpu_pace (p->cpu, PACE_US);
   set_halted (p, false);
   p->halts_ns += (g_get_monotonic_time () - from) * 1000;
 }
@@ -770,6 +778,8 @@ thread_main (void *data)
   TnProcessor *p = data;
 
   p->boundary = true;
+  if (p->paced)
+    vmm_vcpu_pace (p->cpu, PACE_US);
   prctl (PR_SET_TIMERSLACK, 1000); /* ns; HLT ends with a timed wait */
   while (enter_guest (p))
     {
@@ -778,7 +788,7 @@ thread_main (void *data)
       VmmExitReason reason = vmm_vcpu_execute (p->cpu, whole ? p->slice : 1);
 
       leave_guest (p);
-      if (!p->counted && whole && reason == VMM_EXIT_TIME_SLICE)
+      if (!p->counted && !p->paced && whole && reason == VMM_EXIT_TIME_SLICE)
         adapt_slice (p, tn_clock_now (p->clock) - from);
       serve_exit (p, reason);
     }
@@ -794,6 +804,11 @@ tn_processor_new (TnMachine *machine, const TnConfig *config, TnLog *log,
   TnProcessor *p = g_new0 (TnProcessor, 1);
   const char *refusal = NULL;
   VmmVcpuConfig cpu = { .opaque = p,
+                        .engine = config->engine == TN_CONFIG_ENGINE_INTERPRET
+                                      ? VMM_ENGINE_INTERPRET
+                                      : VMM_ENGINE_TRANSLATE,
+                        .counted = tn_clock_mode (tn_machine_clock (machine)) == TN_CLOCK_COUNTED,
+                        .heat = HEAT,
                         .tsc_hz = config->tsc_hz,
                         .apic = config->apic,
                         .apic_bus_hz = config->apic_bus_hz,
@@ -812,7 +827,8 @@ tn_processor_new (TnMachine *machine, const TnConfig *config, TnLog *log,
   p->counted = tn_clock_mode (p->clock) == TN_CLOCK_COUNTED;
   p->ips = config->instructions_per_second;
   p->tsc_hz = config->tsc_hz;
-  p->slice = p->counted ? 1 : SLICE_MIN;
+  p->paced = !p->counted && config->engine == TN_CONFIG_ENGINE_TRANSLATE;
+  p->slice = p->counted ? 1 : p->paced ? UINT64_MAX / 2 : SLICE_MIN;
   if (config->fast_io)
     set_calls (&cpu);
   g_mutex_init (&p->gate);

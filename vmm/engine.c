@@ -18,6 +18,8 @@
 
 #include <stddef.h>
 
+#define UNCOUNTED_MIN 256 /* with a smaller budget nothing is entered that cannot be counted */
+
 VmmBack vmm_enter (VmmVcpu *c, VmmTables *tables, const uint8_t *code);
 uint32_t vmm_engine_slow (VmmVcpu *c, uint32_t offset);
 uint64_t vmm_engine_miss (VmmVcpu *c, uint32_t linear, uint32_t offset, uint32_t write);
@@ -99,6 +101,13 @@ execute_insn (VmmVcpu *c, const VmmInsn *insn)
 }
 
 /* The block that is to run now, translated if it may be; NULL if it ran by its handlers. */
+/* Is the rest of the slice so small that it has to be counted? */
+static inline bool
+slice_ends (const VmmVcpu *c, const VmmBlock *b)
+{
+  return c->slice_end - c->instructions < (c->engine->counted ? b->count : UNCOUNTED_MIN);
+}
+
 static VmmBlock *
 next_code (VmmVcpu *c)
 {
@@ -219,7 +228,7 @@ vmm_engine_run (VmmVcpu *c)
     return;
   do
     {
-      if (engine->counted && c->slice_end - c->instructions < b->count)
+      if (VMM_UNLIKELY (slice_ends (c, b)))
         {
           vmm_run_single (c);
           return;

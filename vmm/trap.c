@@ -204,14 +204,14 @@ on_kick (int sig, siginfo_t *info, void *context)
   greg_t *rip = &u->uc_mcontext.gregs[REG_RIP];
   uintptr_t at = (uintptr_t) *rip;
   VmmVcpu *c = running;
-  if (!c || !c->engine)
+  if (!c)
     {
       pass_on (3, info, context);
       return;
     }
   if (info->si_code == SI_TIMER)
     atomic_fetch_or (&c->attention, ATT_KICK);
-  if (!(atomic_load (&c->attention) & c->alert))
+  if (!c->engine || !(atomic_load (&c->attention) & c->alert))
     return;
   c->stat.kicks++;
   if (within (at, vmm_region_enter_start, vmm_region_enter_end))
@@ -276,6 +276,30 @@ ensure_alt_stack (void)
     return;
   if (sigaltstack (&mine, NULL) != 0 || pthread_setspecific (alt_stack, p) != 0)
     munmap (p, ALT_STACK);
+}
+
+void
+vmm_vcpu_pace (VmmVcpu *c, uint32_t us)
+{
+  struct itimerspec spec = { .it_interval = { us / 1000000, us % 1000000 * 1000L } };
+  spec.it_value = spec.it_interval;
+  if (!c->pacing)
+    {
+      struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGURG };
+      event._sigev_un._tid = (int) syscall (SYS_gettid);
+      if (us == 0 || timer_create (CLOCK_MONOTONIC, &event, &c->pace) != 0)
+        return;
+      c->pacing = true;
+    }
+  timer_settime (c->pace, 0, &spec, NULL);
+}
+
+void
+vmm_pace_end (VmmVcpu *c)
+{
+  if (c->pacing)
+    timer_delete (c->pace);
+  c->pacing = false;
 }
 
 VmmVcpu *

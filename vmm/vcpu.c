@@ -165,6 +165,7 @@ vmm_vcpu_free (VmmVcpu *c)
     vmm_apic_free (c->apic);
   if (c->blocks)
     vmm_blocks_free (c->blocks);
+  vmm_pace_end (c);
   vmm_engine_free (c->engine);
   vmm_coroutine_free (c);
   vmm_tables_free (c->tables[0]);

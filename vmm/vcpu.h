@@ -34,6 +34,7 @@
 #include <setjmp.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 #define VMM_LIKELY(x) __builtin_expect (!!(x), 1)
 #define VMM_UNLIKELY(x) __builtin_expect (!!(x), 0)
@@ -349,6 +350,8 @@ struct VmmVcpu {
   void *stack;        /* its own host stack, with a guard page */
   void *guest_rsp;    /* saved stack pointer of the co-routine, NULL before it was started */
   void *host_rsp;     /* of whoever called vmm_vcpu_execute */
+  timer_t pace; /* vmm_vcpu_pace () */
+  bool pacing;
   unsigned long thread_seen; /* pthread_self () of who ran it last */
   bool in_exit;       /* an exit waits to be resumed in the middle of an instruction */
   /* AddressSanitizer's record of both stacks (exit.c) */
@@ -424,6 +427,7 @@ bool vmm_traps_install (void);
 /* This thread runs c from now on (until it runs another, or NULL). */
 VmmVcpu *vmm_traps_enter (VmmVcpu *c);
 void vmm_traps_leave (VmmVcpu *before);
+void vmm_pace_end (VmmVcpu *c);
 
 /* ---- jump.c ---- */
 

@@ -172,6 +172,9 @@ VmmExit *vmm_vcpu_exit (VmmVcpu *vcpu);
 VmmExitReason vmm_vcpu_execute (VmmVcpu *vcpu, uint64_t budget);
 /* Makes execute return with VMM_EXIT_TIME_SLICE soon.  [any thread, async-signal-safe] */
 void vmm_vcpu_kick (VmmVcpu *vcpu);
+/* While it executes, vmm_vcpu_execute () returns at least so often, whatever the budget; 0: no more.
+   For the thread that executes it. */
+void vmm_vcpu_pace (VmmVcpu *vcpu, uint32_t us);
 /* Is there something that ends HLT (or is it not halted)?  [any thread] */
 bool vmm_vcpu_runnable (VmmVcpu *vcpu);
 /* Instructions retired since reset of the count at creation. */

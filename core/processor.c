@@ -1007,7 +1007,7 @@ port_stats (TnProcessor *p, TnStatFunc func, void *data)
 void
 tn_processor_stats (TnProcessor *p, TnStatFunc func, void *data)
 {
-  VmmStat stats[64];
+  VmmStat stats[96];
   size_t n = vmm_vcpu_stats (p->cpu, stats, G_N_ELEMENTS (stats));
 
   func (data, "cpu.instructions", vmm_vcpu_instructions (p->cpu));

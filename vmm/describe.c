@@ -408,3 +408,22 @@ vmm_describe (const VmmInsn *i, bool last, bool sync)
     return handler;
   return d;
 }
+
+bool
+vmm_has_high_byte (const VmmInsn *i, const Description *d)
+{
+  return d->template == T_MODRM && d->size == 1 && has_memory (i) && reg_field (i) >= 4;
+}
+
+bool
+vmm_stores_high_byte (const VmmInsn *i)
+{
+  return !i->map
+         && (i->opcode == 0x84 || i->opcode == 0x88 || (i->opcode < 0x40 && !(i->opcode & 2)));
+}
+
+bool
+vmm_loads_high_byte (const VmmInsn *i)
+{
+  return !i->map && (i->opcode == 0x8a || (i->opcode < 0x40 && (i->opcode & 2)));
+}

@@ -17,6 +17,7 @@
 #include "engine.h"
 
 #include <stddef.h>
+#include <stdio.h>
 
 #define UNCOUNTED_MIN 256 /* with a smaller budget nothing is entered that cannot be counted */
 
@@ -38,6 +39,40 @@ settle (VmmVcpu *c, const VmmInsn *insn, unsigned done)
     c->instructions = c->slice_end - (uint64_t) c->left - (block_of (insn)->count - done);
 }
 
+static inline void
+count (VmmVcpu *c, const VmmInsn *insn)
+{
+  c->engine->by_handler[insn->map << 8 | insn->opcode]++;
+}
+
+size_t
+vmm_engine_stats (VmmEngine *engine, VmmStat stats[VMM_ENGINE_TOP])
+{
+  size_t n = 0;
+  for (unsigned opcode = 0; opcode < 512; opcode++)
+    {
+      uint64_t v = engine->by_handler[opcode];
+      size_t at = n;
+      if (v == 0 || (n == VMM_ENGINE_TOP && v <= stats[n - 1].value))
+        continue;
+      if (n < VMM_ENGINE_TOP)
+        n++;
+      else
+        at--;
+      for (; at > 0 && stats[at - 1].value < v; at--)
+        stats[at] = stats[at - 1];
+      stats[at] = (VmmStat){ (const char *) (uintptr_t) opcode, v };
+    }
+  for (size_t i = 0; i < n; i++)
+    {
+      unsigned opcode = (unsigned) (uintptr_t) stats[i].name;
+      snprintf (engine->names[i], sizeof engine->names[i], "by-handler.%s%02xh",
+                opcode >= 256 ? "0f" : "", opcode & 255);
+      stats[i].name = engine->names[i];
+    }
+  return n;
+}
+
 /* ---- Called by translated code ---- */
 
 /* Executes an instruction by its handler: 0 if the code may go on behind it. */
@@ -45,6 +80,7 @@ static uint32_t
 by_handler (VmmVcpu *c, const VmmInsn *insn)
 {
   settle (c, insn, insn->index_in_block);
+  count (c, insn);
   insn->handler (c, insn);
   settle (c, insn, insn->index_in_block + 1u);
   atomic_store (&c->engine->in_code, true); /* an exit takes it away */
@@ -91,6 +127,7 @@ static void
 execute_insn (VmmVcpu *c, const VmmInsn *insn)
 {
   settle (c, insn, insn->index_in_block);
+  count (c, insn);
   insn->handler (c, insn);
   if (c->branched)
     c->branched = false;

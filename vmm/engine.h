@@ -9,6 +9,8 @@
 #include "block.h"
 #include "emit.h"
 
+#define VMM_ENGINE_TOP 16 /* opcodes in the statistics */
+
 typedef struct VmmCode VmmCode;
 typedef struct VmmJumpPage VmmJumpPage;
 
@@ -61,6 +63,8 @@ struct VmmEngine {
   unsigned heat; /* executions before a block is translated */
   _Atomic bool in_code;
   int thread; /* kernel's number of the thread in vmm_vcpu_execute () */
+  uint64_t by_handler[512]; /* executions by handlers: by opcode, those behind 0F from 256 on */
+  char names[VMM_ENGINE_TOP][24]; /* of the counters that vmm_engine_stats () gives */
   VmmBlock *again; /* a trap taught something: to be translated anew */
 };
 
@@ -133,6 +137,8 @@ vmm_insn_at (const VmmVcpu *c, uint32_t offset)
 /* Runs translated code, or a block by its handlers, from c->eip on. */
 void vmm_engine_run (VmmVcpu *c);
 
+/* The opcodes that handlers execute most often, as counters. */
+size_t vmm_engine_stats (VmmEngine *engine, VmmStat stats[VMM_ENGINE_TOP]);
 /* A handler was left by a fault: no translated code is running. */
 void vmm_engine_left (VmmVcpu *c);
 

@@ -84,6 +84,27 @@ live_at_end (Translator *t)
     }
 }
 
+/* OF after a rotate by more than one is what its maker likes; the handlers are the reference. */
+static bool
+has_undefined_of (const Translator *t, const VmmInsn *i, uint16_t live)
+{
+  bool rotates = !i->map && ((i->opcode & 0xfe) == 0xc0 || (i->opcode & 0xfc) == 0xd0)
+                 && !(i->modrm & 0x20);
+  bool by_one = (i->opcode & 0xfe) == 0xd0 || ((i->opcode & 0xfe) == 0xc0 && (i->imm & 31) == 1);
+  return rotates && !by_one && (t->engine->precise || (live & FL_OF));
+}
+
+/* What cannot be copied as it stands. */
+static bool
+needs_handler (const Translator *t, const VmmInsn *i, const Description *d, uint16_t live)
+{
+  if (!vmm_has_high_byte (i, d))
+    return has_undefined_of (t, i, live);
+  bool stores = vmm_stores_high_byte (i);
+  return (!stores && !vmm_loads_high_byte (i)) || (stores && !t->engine->bmi2)
+         || (i->flags & VMM_INSN_LOCK);
+}
+
 static void
 describe_all (Translator *t)
 {
@@ -92,7 +113,12 @@ describe_all (Translator *t)
     t->describe[n] = vmm_describe (&b->insns[n], n + 1u == b->count, b->sync);
   t->live[b->count] = live_at_end (t);
   for (unsigned n = b->count; n-- > 0;)
-    t->live[n] = (uint16_t) ((t->live[n + 1] & ~t->describe[n].writes) | t->describe[n].reads);
+    {
+      Description *d = &t->describe[n];
+      if (needs_handler (t, &b->insns[n], d, t->live[n + 1]))
+        *d = (Description){ .template = T_HANDLER, .reads = FL_ARITH, .defines = 0xff };
+      t->live[n] = (uint16_t) ((t->live[n + 1] & ~d->writes) | d->reads);
+    }
 }
 
 /* ---- Stubs ---- */

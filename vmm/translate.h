@@ -51,6 +51,10 @@ typedef struct {
 } Description;
 
 Description vmm_describe (const VmmInsn *i, bool last, bool sync);
+/* reg is AH, CH, DH or BH, memory the other operand: may that be copied?  What it is for memory. */
+bool vmm_has_high_byte (const VmmInsn *i, const Description *d);
+bool vmm_stores_high_byte (const VmmInsn *i);
+bool vmm_loads_high_byte (const VmmInsn *i);
 
 /* ---- The state of a translation ---- */
 

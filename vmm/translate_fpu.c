@@ -122,9 +122,9 @@ load_control (Translator *t)
   EmitMem m = vmm_emit_access (t, 2, false);
   bool saved = flags_live (t);
   emit_rm (e, REX_W, 0x8d, R_9, m);
+  emit_rm (e, 0, 0x0fb7, R_8, emit_at (R_9, 0)); /* if it faults then here */
   if (saved)
     vmm_emit_save_flags (e);
-  emit_rm (e, 0, 0x0fb7, R_8, emit_at (R_9, 0));
   emit_rr (e, 0, 0xf7, 2, R_8); /* not r8d */
   emit_rr (e, 0, 0xf6, 0, R_8); /* test r8b, 3fh */
   emit8 (e, 0x3f);

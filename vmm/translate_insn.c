@@ -86,18 +86,9 @@ high_byte (Translator *t, int reg)
 {
   Emit *e = &t->e;
   unsigned opcode = vmm_host_opcode (t->insn);
-  bool to_memory = opcode == 0x84 || (opcode < 0x40 && !(opcode & 2)) || opcode == 0x88;
-  bool from_memory = opcode == 0x8a || (opcode < 0x40 && (opcode & 2));
-  if ((!to_memory && !from_memory) || (to_memory && !t->engine->bmi2)
-      || (t->insn->flags & VMM_INSN_LOCK))
-    {
-      vmm_emit_handler (t);
-      return;
-    }
-  bool writes = to_memory && t->d->memory == M_WRITE;
-  EmitMem m = vmm_emit_access (t, 1, writes);
+  EmitMem m = vmm_emit_access (t, 1, t->d->memory == M_WRITE);
   emit_rm (e, REX_W, 0x8d, R_9, m);
-  if (to_memory)
+  if (vmm_stores_high_byte (t->insn))
     {
       emit_rorx (e, R_8, reg - 4, 8);
       emit_rm (e, 0, opcode, R_8, emit_at (R_9, 0));
@@ -136,25 +127,12 @@ on_registers (Translator *t, int reg, bool reg_is_register)
   immediate (t, t->d->immediate);
 }
 
-/* OF after a rotate by more than one is what its maker likes; the handlers are the reference. */
-static bool
-undefined_of (const Translator *t)
-{
-  const VmmInsn *i = t->insn;
-  bool rotates = !i->map && ((i->opcode & 0xfe) == 0xc0 || (i->opcode & 0xfc) == 0xd0)
-                 && !(i->modrm & 0x20);
-  bool by_one = (i->opcode & 0xfe) == 0xd0 || ((i->opcode & 0xfe) == 0xc0 && (i->imm & 31) == 1);
-  return rotates && !by_one && (t->engine->precise || (t->live[t->n + 1] & FL_OF));
-}
-
 static void
 copied (Translator *t)
 {
   bool reg_is_register = t->d->template == T_MODRM;
   int reg = t->insn->modrm >> 3 & 7;
-  if (undefined_of (t))
-    vmm_emit_handler (t);
-  else if (!(t->insn->flags & VMM_INSN_MEM))
+  if (!(t->insn->flags & VMM_INSN_MEM))
     on_registers (t, reg, reg_is_register);
   else if (reg_is_register && t->d->size == 1 && reg >= 4)
     high_byte (t, reg);

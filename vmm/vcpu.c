@@ -348,5 +348,13 @@ vmm_vcpu_stats (const VmmVcpu *c, VmmStat *stats, size_t max)
   for (size_t i = 0; i < VMM_EXIT_REASONS; i++, n++)
     if (n < max)
       stats[n] = (VmmStat){ exits[i], c->stat.exits[i] };
+  if (c->engine)
+    {
+      VmmStat top[VMM_ENGINE_TOP];
+      size_t more = vmm_engine_stats (c->engine, top);
+      for (size_t i = 0; i < more; i++, n++)
+        if (n < max)
+          stats[n] = top[i];
+    }
   return n;
 }

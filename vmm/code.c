@@ -187,6 +187,21 @@ vmm_engine_flush (VmmVcpu *c)
   c->stat.code_flushes++;
 }
 
+uint64_t
+vmm_engine_bytes (const VmmVcpu *c)
+{
+  const VmmEngine *engine = c->engine;
+  if (!engine)
+    return 0;
+  uint64_t chunks = 0;
+  for (unsigned user = 0; user < 2; user++)
+    for (unsigned n = 0; n < sizeof c->tables[user]->ready / sizeof (uint64_t); n++)
+      chunks += (unsigned) __builtin_popcountll (c->tables[user]->ready[n]);
+  return engine->used + engine->count * sizeof *engine->codes
+         + engine->offsets_used * sizeof *engine->offsets + chunks * 3 * 4096
+         + c->blocks->arena_used + vmm_jump_bytes (engine);
+}
+
 /* ---- Which code is this? ---- */
 
 VmmCode *

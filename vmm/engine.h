@@ -72,6 +72,8 @@ struct VmmEngine {
 
 VmmEngine *vmm_engine_new (VmmVcpu *c, const char **error);
 void vmm_engine_free (VmmEngine *engine);
+/* Memory that the translator has touched, about. */
+uint64_t vmm_engine_bytes (const VmmVcpu *c);
 /* Everything that was translated is forgotten. */
 void vmm_engine_flush (VmmVcpu *c);
 static inline bool
@@ -108,6 +110,7 @@ bool vmm_translate (VmmVcpu *c, VmmBlock *b);
 /* ---- jump.c ---- */
 
 bool vmm_jump_init (VmmEngine *engine);
+uint64_t vmm_jump_bytes (const VmmEngine *engine);
 /* Forgets all targets. */
 void vmm_jump_reset (VmmVcpu *c);
 /* Before code is entered: if it is of another mode than the jumps of c->now, they are reset. */

@@ -44,6 +44,15 @@ vmm_jump_init (VmmEngine *engine)
   return engine->jump_hash && engine->no_targets;
 }
 
+uint64_t
+vmm_jump_bytes (const VmmEngine *engine)
+{
+  uint64_t n = 0;
+  for (const VmmJumpPage *page = engine->jump_pages; page; page = page->next_all)
+    n += sizeof *page;
+  return n;
+}
+
 static void
 free_pages (VmmEngine *engine)
 {

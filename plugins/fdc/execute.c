@@ -420,8 +420,7 @@ next (Fdc *f)
     }
   else
     {
-      f->st[1] |= ST1_EN;
-      advance_result (f);
+      f->st[1] |= ST1_EN; /* the result names the last sector: Linux counts from there */
       finish (f, ST0_ABNORMAL);
       return;
     }

@@ -72,6 +72,7 @@ void
 fdc_finish (Fdc *f, unsigned n_result, bool interrupt)
 {
   f->stage = STAGE_NONE;
+  fdc_update_irq (f); /* of a byte that was not fetched: the end is an edge of its own */
   f->stage_due = TN_TIME_NEVER;
   tn_timer_cancel (f->stage_timer);
   f->pulse = false;

@@ -319,7 +319,7 @@ test_read (void)
   program_dma (h, TO_MEMORY, MEMORY, 0x2000);
   SEND (h, 0x46, 0x04, 30, 1, 17, 2, 18, 0x1b, 0xff);
   g_assert_true (wait_irq (h, 900));
-  EXPECT (h, 0x44, 0x80, 0, 31, 1, 1, 2);
+  EXPECT (h, 0x44, 0x80, 0, 30, 1, 18, 2);
   check_memory (h, ((30 * 2 + 1) * 18 + 16) * 512, 1024);
 
   /* Terminal count within a sector. */
@@ -411,7 +411,7 @@ test_deleted (void)
   check_memory (h, 512, 512);
   SEND (h, 0x6c, 0x00, 0, 0, 2, 2, 18, 0x1b, 0xff);
   g_assert_true (wait_irq (h, 900));
-  EXPECT (h, 0x40, 0x80, 0x40, 1, 0, 1, 2);
+  EXPECT (h, 0x40, 0x80, 0x40, 0, 0, 18, 2);
   tn_harness_free (h);
 }
 
@@ -504,7 +504,7 @@ test_pio (void)
         tn_harness_clock_step (h, 20 * 1000);
     }
   g_assert_true (wait_irq (h, 5));
-  EXPECT (h, 0x40, 0x80, 0, 1, 0, 1, 2);
+  EXPECT (h, 0x40, 0x80, 0, 0, 0, 18, 2);
 
   SEND (h, 0x45, 0x00, 0, 0, 18, 2, 18, 0x1b, 0xff);
   g_assert_true (wait_irq (h, 500));
@@ -514,7 +514,7 @@ test_pio (void)
       tn_harness_out8 (h, FIFO, i ^ 0x55);
     }
   g_assert_true (wait_irq (h, 50));
-  EXPECT (h, 0x40, 0x80, 0, 1, 0, 1, 2);
+  EXPECT (h, 0x40, 0x80, 0, 0, 0, 18, 2);
   for (unsigned i = 0; i < 512; i++)
     g_assert_cmphex (disk[17 * 512 + i], ==, (uint8_t) (i ^ 0x55));
   tn_harness_free (h);

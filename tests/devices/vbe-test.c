@@ -175,6 +175,11 @@ check_timing (RomMachine *m, const Mode *mode)
     }
   g_assert_cmpuint (cr (m, 9) & 0x1f, ==, mode->model ? 0 : rom_machine_byte (m, 0x485) - 1);
   g_assert_cmphex (cr (m, 0x67) & 0x0c, ==, 0);
+  g_assert_cmpuint (cr (m, 0x13) | (cr (m, 0x51) & 0x30) << 4, ==,
+                    mode->pitch
+                        / (mode->model == 0   ? 4
+                           : mode->model == 3 ? 2
+                                              : 8));
   return 1000 * clock / (total * lines);
 }
 

@@ -290,18 +290,20 @@ explain_wrap (const Operand *o, unsigned operands, unsigned opcode, Result *nati
     take_fault (native, ours);
 }
 
-/* A repeated string instruction that was left between two rounds.  EFLAGS are those of the last
-   comparison, ours those before the instruction; and RF is not set by a trap. */
+static bool
+is_comparison (unsigned opcode)
+{
+  return opcode == 0xa6 || opcode == 0xa7 || opcode == 0xae || opcode == 0xaf;
+}
+
+/* A trap between two rounds of a repeated string instruction does not set RF. */
 static void
 explain_rounds (unsigned opcode, Result *native, const Result *ours)
 {
-  bool compares = opcode == 0xa6 || opcode == 0xa7 || opcode == 0xae || opcode == 0xaf;
-  bool string = compares || opcode == 0xa4 || opcode == 0xa5 || (opcode >= 0xaa && opcode <= 0xad);
-  bool trap = native->vector == 1 && ours->vector == 1 && ours->eflags & FLAG_RF
-              && !(native->eflags & FLAG_RF) && string;
-  uint32_t open = (trap ? FLAG_RF : 0)
-                  | (compares && (trap || is_operand_fault (native)) ? ARITHMETIC_FLAGS : 0);
-  native->eflags = (native->eflags & ~open) | (ours->eflags & open);
+  bool string = is_comparison (opcode) || opcode == 0xa4 || opcode == 0xa5
+                || (opcode >= 0xaa && opcode <= 0xad);
+  if (string && native->vector == 1 && ours->vector == 1)
+    native->eflags |= ours->eflags & FLAG_RF;
 }
 
 /* BOUND reads the upper bound too when the lower one decides. */
@@ -361,6 +363,30 @@ silicon_passed_fault (const Case *k, const Result *native, const Result *ours, u
     if (k->offset[n] == at)
       return n + 1;
   return 0;
+}
+
+unsigned
+silicon_comparison (const Case *k, const Result *native, const Result *ours, unsigned area,
+                    const uint8_t *code)
+{
+  uint32_t at = native->eip - k->start - (k->code16 ? 0 : CODE (area));
+  bool trap = native->vector == 1 && ours->vector == 1;
+  if (!native_host ()->amd || !(trap || is_operand_fault (native)) || ours->eip != native->eip
+      || !((native->eflags ^ ours->eflags) & ARITHMETIC_FLAGS)
+      || !is_comparison (faulting_opcode (k, native, area, code))
+      || !(has_prefix (k, native, area, code, 0xf2) || has_prefix (k, native, area, code, 0xf3)))
+    return k->count;
+  for (unsigned n = 0; n < k->count; n++)
+    if (k->offset[n] == at)
+      return n;
+  return k->count;
+}
+
+void
+silicon_explain_comparison (Result *native, const Result *ours, const Result *before)
+{
+  if (before->eip == ours->eip && !((before->eflags ^ ours->eflags) & ARITHMETIC_FLAGS))
+    native->eflags = (native->eflags & ~ARITHMETIC_FLAGS) | (ours->eflags & ARITHMETIC_FLAGS);
 }
 
 /* Ours stands behind the instruction that faulted on the host (silicon_passed_fault); puts it

@@ -288,18 +288,37 @@ host_died (const Batch *b, uint64_t number)
   exit (1);
 }
 
+/* Runs the first `count` instructions of the case only. */
+static void
+run_beginning (Batch *b, unsigned area, unsigned n, unsigned count, Result *ours)
+{
+  unsigned whole = b->cases[n].count;
+  put_code (b, area, n, count);
+  ours_run (b, area, n, ours);
+  put_code (b, area, n, whole);
+}
+
 /* A fault of the host alone may be explained by the state that ours has behind the instruction. */
 static void
 stop_at_fault (Batch *b, unsigned area, unsigned n, Result *ours)
 {
-  Case *k = &b->cases[n];
-  unsigned whole = k->count;
+  const Case *k = &b->cases[n];
   unsigned count = silicon_passed_fault (k, &b->native[n], ours, area, run.code[area]);
-  if (!count)
+  if (count)
+    run_beginning (b, area, n, count, ours);
+}
+
+/* Flags of a comparison that was left between two rounds are explained by those before it. */
+static void
+look_before (Batch *b, unsigned area, unsigned n, const Result *ours)
+{
+  static Result before;
+  const Case *k = &b->cases[n];
+  unsigned count = silicon_comparison (k, &b->native[n], ours, area, run.code[area]);
+  if (count == k->count)
     return;
-  put_code (b, area, n, count);
-  ours_run (b, area, n, ours);
-  put_code (b, area, n, whole);
+  run_beginning (b, area, n, count, &before);
+  silicon_explain_comparison (&b->native[n], ours, &before);
 }
 
 /* Twice: the second time the code has been decoded before. */
@@ -312,6 +331,7 @@ run_case (Batch *b, unsigned area, unsigned n, Result *ours)
       Case *k = &b->cases[n];
       ours_run (b, area, n, ours);
       stop_at_fault (b, area, n, ours);
+      look_before (b, area, n, ours);
       silicon_explain (k, &b->native[n], ours, area, run.code[area]);
       what = compare (k, &b->native[n], ours);
     }

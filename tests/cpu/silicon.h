@@ -154,6 +154,13 @@ void silicon_explain (const Case *k, Result *native, Result *ours, unsigned area
 unsigned silicon_passed_fault (const Case *k, const Result *native, const Result *ours,
                                unsigned area, const uint8_t *code);
 
+/* The index of a repeated comparison that both sides left between two rounds with other flags (the
+   host's are those of the last round), for a run of ours that ends before it: ours have to be those
+   that were there.  k->count if there is none. */
+unsigned silicon_comparison (const Case *k, const Result *native, const Result *ours, unsigned area,
+                             const uint8_t *code);
+void silicon_explain_comparison (Result *native, const Result *ours, const Result *before);
+
 /* ---- silicon-native.c ---- */
 
 #define SEL_RETURN 0x33u /* the host's 64-bit code */

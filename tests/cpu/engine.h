@@ -11,7 +11,6 @@
  */
 #pragma once
 
-#include "config.h"
 #include "vmm.h"
 
 #include <stdio.h>
@@ -30,11 +29,7 @@ engine_name (void)
 static inline bool
 engine_exists (const char *name)
 {
-#ifdef TENON_TRANSLATOR
-  if (!strcmp (name, "translate"))
-    return true;
-#endif
-  return !strcmp (name, "interpret");
+  return !strcmp (name, "interpret") || !strcmp (name, "translate");
 }
 
 /* NULL, or the value of the option that begins at argv[*at]; *at comes to stand behind it. */
@@ -77,9 +72,7 @@ engine_option (int *argc, char **argv)
 static inline void
 engine_configure (VmmVcpuConfig *config)
 {
-#ifdef TENON_TRANSLATOR
   config->engine
       = strcmp (engine_name (), "translate") ? VMM_ENGINE_INTERPRET : VMM_ENGINE_TRANSLATE;
   config->counted = true;
-#endif
 }

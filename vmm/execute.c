@@ -72,11 +72,15 @@ resync (VmmVcpu *c)
 static void
 boundary (VmmVcpu *c)
 {
-  uint32_t attention = atomic_load_explicit (&c->attention, memory_order_relaxed);
-  if (attention)
-    vmm_attend (c);
-  if (c->instructions >= c->slice_end)
-    vmm_leave (c, VMM_EXIT_TIME_SLICE);
+  /* What the host asks for between two slices comes before the first instruction of the next. */
+  for (bool resumed = true; resumed;)
+    {
+      if (atomic_load_explicit (&c->attention, memory_order_relaxed))
+        vmm_attend (c);
+      resumed = c->instructions >= c->slice_end;
+      if (resumed)
+        vmm_leave (c, VMM_EXIT_TIME_SLICE);
+    }
   c->stop_block = false;
   resync (c);
 }

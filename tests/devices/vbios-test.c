@@ -5,235 +5,7 @@
  * the BIOS data area, registers of the card, colours, and memory in all four planes.  Where the two
  * differ on purpose, the test says why.
  */
-#include "rom-machine.h"
-
-#include <string.h>
-
-#define REFERENCE "/usr/share/vgabios/vgabios.bin"
-#define BUFFER 0x1000 /* segment of what is handed to the BIOS */
-#define BYTES "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-typedef struct {
-  RomMachine *ours, *theirs;
-} Pair;
-
-static RomMachine *
-new_machine (const char *rom)
-{
-  TnHarness *h = tn_harness_new (8 << 20);
-  RomMachine *m;
-  tn_harness_add (h, "bridge", "i440bx", NULL);
-  tn_harness_add (h, "vga", "vga", "bios", "false", NULL);
-  tn_harness_start (h);
-  m = rom_machine_new (h, rom);
-  g_assert_nonnull (m);
-  rom_machine_post (m);
-  return m;
-}
-
-static Pair
-new_pair (void)
-{
-  g_autofree char *rom
-      = g_build_filename (g_getenv ("TENON_BUILDDIR"), "plugins/s3/bios/s3-bios.rom", NULL);
-  return (Pair){ new_machine (rom), new_machine (REFERENCE) };
-}
-
-static void
-free_pair (Pair *p)
-{
-  g_assert_cmpuint (rom_machine_rom_writes (p->ours), ==, 0);
-  rom_machine_free (p->ours);
-  rom_machine_free (p->theirs);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Pair, free_pair)
-
-/* One call on both, whose results agree. */
-static RomRegs
-both (Pair *p, RomRegs r)
-{
-  RomRegs ours = r, theirs = r;
-  rom_machine_int (p->ours, 0x10, &ours);
-  rom_machine_int (p->theirs, 0x10, &theirs);
-  if (memcmp (&ours, &theirs, offsetof (RomRegs, flags)))
-    g_test_message ("call ax %04x bx %04x cx %04x dx %04x", r.ax, r.bx, r.cx, r.dx);
-  g_assert_cmphex (ours.ax, ==, theirs.ax);
-  g_assert_cmphex (ours.bx, ==, theirs.bx);
-  g_assert_cmphex (ours.cx, ==, theirs.cx);
-  g_assert_cmphex (ours.dx, ==, theirs.dx);
-  g_assert_cmphex (ours.si, ==, theirs.si);
-  g_assert_cmphex (ours.di, ==, theirs.di);
-  g_assert_cmphex (ours.bp, ==, theirs.bp);
-  g_assert_cmphex (ours.ds, ==, theirs.ds);
-  g_assert_cmphex (ours.es, ==, theirs.es);
-  return ours;
-}
-
-#define CALL(p, ...) both (p, (RomRegs){ __VA_ARGS__ })
-
-static void
-put (Pair *p, uint32_t address, const void *bytes, uint32_t size)
-{
-  rom_machine_write (p->ours, address, bytes, size);
-  rom_machine_write (p->theirs, address, bytes, size);
-}
-
-/* ---- Comparing what can be seen ---- */
-
-static void
-differ (const char *what, unsigned index, unsigned ours, unsigned theirs)
-{
-  if (ours == theirs)
-    return;
-  g_test_message ("%s %x: ours %02x, theirs %02x", what, index, ours, theirs);
-  g_test_fail ();
-}
-
-static bool
-skipped (unsigned address)
-{
-  /* 460: vgabios gives every mode the cursor of colour text, IBM's monochrome modes have their own.
-     465, 466: vgabios does not keep the CGA's registers as IBM does.  487, 489, 48A: different
-     powers of the card and another table of display combinations.  4A8: where the ROM's table is.
-   */
-  static const uint16_t list[] = { 0x44d, 0x465, 0x466, 0x487, 0x488, 0x489, 0x48a };
-  for (unsigned i = 0; i < G_N_ELEMENTS (list); i++)
-    if (list[i] == address)
-      return true;
-  return false;
-}
-
-static void
-compare_data (Pair *p)
-{
-  bool mono = rom_machine_byte (p->ours, 0x449) == 7;
-  for (unsigned i = 0x449; i < 0x48b; i++)
-    if (!(mono && (i & ~1) == 0x460) && (i <= 0x466 || i >= 0x484) && !skipped (i))
-      differ ("data", i, rom_machine_byte (p->ours, i), rom_machine_byte (p->theirs, i));
-}
-
-static uint8_t
-indexed (TnHarness *h, uint16_t port, uint8_t index)
-{
-  tn_harness_out8 (h, port, index);
-  return tn_harness_in8 (h, port + 1);
-}
-
-static uint8_t
-attribute (TnHarness *h, uint8_t index)
-{
-  uint8_t value;
-  tn_harness_in8 (h, 0x3da);
-  tn_harness_in8 (h, 0x3ba);
-  tn_harness_out8 (h, 0x3c0, index);
-  value = tn_harness_in8 (h, 0x3c1);
-  tn_harness_in8 (h, 0x3da);
-  tn_harness_in8 (h, 0x3ba);
-  return value;
-}
-
-static void
-compare_registers (Pair *p)
-{
-  TnHarness *a = rom_machine_harness (p->ours), *b = rom_machine_harness (p->theirs);
-  uint16_t crtc = tn_harness_in8 (a, 0x3cc) & 1 ? 0x3d4 : 0x3b4;
-  differ ("misc", 0, tn_harness_in8 (a, 0x3cc), tn_harness_in8 (b, 0x3cc));
-  differ ("attribute index", 0, tn_harness_in8 (a, 0x3c0), tn_harness_in8 (b, 0x3c0));
-  for (unsigned i = 0; i < 5; i++)
-    differ ("sequencer", i, indexed (a, 0x3c4, i), indexed (b, 0x3c4, i));
-  /* vgabios puts the cursor of text one line lower than IBM, and has no underline in mode 7. */
-  for (unsigned i = 0; i < 25; i++)
-    if (i != 0x0a && i != 0x0b && (i != 0x14 || crtc == 0x3d4) && i != 0x17)
-      differ ("crtc", i, indexed (a, crtc, i), indexed (b, crtc, i));
-  /* It also sets colour don't care where IBM does not, and leaves the plane selected that it read
-     last: nothing uses either in those modes. */
-  for (unsigned i = 0; i < 9; i++)
-    if (i != 7 && i != 4)
-      differ ("graphics", i, indexed (a, 0x3ce, i), indexed (b, 0x3ce, i));
-  for (unsigned i = 0; i < 21; i++)
-    differ ("attribute", i, attribute (a, i), attribute (b, i));
-}
-
-static void
-compare_colors (Pair *p)
-{
-  TnHarness *a = rom_machine_harness (p->ours), *b = rom_machine_harness (p->theirs);
-  differ ("mask", 0, tn_harness_in8 (a, 0x3c6), tn_harness_in8 (b, 0x3c6));
-  tn_harness_out8 (a, 0x3c7, 0);
-  tn_harness_out8 (b, 0x3c7, 0);
-  for (unsigned i = 0; i < 768; i++)
-    differ ("color", i, tn_harness_in8 (a, 0x3c9), tn_harness_in8 (b, 0x3c9));
-}
-
-/* Last, because the card is in another mode afterwards. */
-static void
-compare_memory (Pair *p, unsigned planes)
-{
-  TnHarness *h[2] = { rom_machine_harness (p->ours), rom_machine_harness (p->theirs) };
-  for (unsigned i = 0; i < 2; i++)
-    {
-      tn_harness_out16 (h[i], 0x3c4, 0x0604);
-      tn_harness_out16 (h[i], 0x3ce, 0x0005);
-      tn_harness_out16 (h[i], 0x3ce, 0x0506);
-    }
-  for (unsigned plane = 0; plane < 4; plane++)
-    {
-      if (!(planes & 1 << plane))
-        continue;
-      tn_harness_out16 (h[0], 0x3ce, plane << 8 | 4);
-      tn_harness_out16 (h[1], 0x3ce, plane << 8 | 4);
-      for (unsigned i = 0, n = 0; i < 0x10000 && n < 10; i += 4)
-        {
-          uint32_t a = tn_harness_read (h[0], 0xa0000 + i, 4);
-          uint32_t b = tn_harness_read (h[1], 0xa0000 + i, 4);
-          if (a == b)
-            continue;
-          n++;
-          g_test_message ("plane %u, %x: ours %08x, theirs %08x", plane, i, a, b);
-          g_test_fail ();
-        }
-    }
-}
-
-static bool
-is_text (unsigned mode)
-{
-  return mode < 4 || mode == 7;
-}
-
-static void
-compare_chained (Pair *p)
-{
-  TnHarness *a = rom_machine_harness (p->ours), *b = rom_machine_harness (p->theirs);
-  for (unsigned i = 0, n = 0; i < 0x10000 && n < 10; i++)
-    {
-      unsigned before = n;
-      n += tn_harness_read (a, 0xa0000 + i, 1) != tn_harness_read (b, 0xa0000 + i, 1);
-      if (n != before)
-        differ ("memory", i, tn_harness_read (a, 0xa0000 + i, 1),
-                tn_harness_read (b, 0xa0000 + i, 1));
-    }
-}
-
-/* Planes that a mode uses; in text the shapes in plane 2 are each BIOS's own. */
-static unsigned
-planes_of (unsigned mode)
-{
-  return is_text (mode) || mode == 4 || mode == 5 ? 3 : mode == 6 ? 1 : 15;
-}
-
-static void
-compare_all (Pair *p)
-{
-  unsigned mode = rom_machine_byte (p->ours, 0x449);
-  compare_data (p);
-  compare_registers (p);
-  compare_colors (p);
-  if (mode == 0x13)
-    compare_chained (p);
-  else
-    compare_memory (p, planes_of (mode));
-}
+#include "vbios-pair.h"
 
 /* ---- Modes ---- */
 
@@ -620,6 +392,354 @@ test_lines (void)
       }
 }
 
+/* ---- Fonts ---- */
+
+static void
+say_ours (Pair *p, const char *text)
+{
+  for (; *text; text++)
+    {
+      RomRegs r = { .ax = 0x0e00 | (uint8_t) *text, .bx = 7 };
+      rom_machine_int (p->ours, 0x10, &r);
+    }
+}
+
+static void
+read_plane_2 (RomMachine *m, uint32_t offset, uint8_t *bytes, unsigned size)
+{
+  TnHarness *h = rom_machine_harness (m);
+  tn_harness_out16 (h, 0x3c4, 0x0604);
+  tn_harness_out16 (h, 0x3ce, 0x0204);
+  tn_harness_out16 (h, 0x3ce, 0x0005);
+  tn_harness_out16 (h, 0x3ce, 0x0506);
+  for (unsigned i = 0; i < size; i++)
+    bytes[i] = tn_harness_read (h, 0xa0000 + offset + i, 1);
+}
+
+static uint32_t
+font_at (RomMachine *m, unsigned which)
+{
+  RomRegs r = { .ax = 0x1130, .bx = which << 8 };
+  rom_machine_int (m, 0x10, &r);
+  g_assert_cmpuint (r.cx, ==, rom_machine_byte (m, 0x485));
+  g_assert_cmpuint (r.dx & 0xff, ==, rom_machine_byte (m, 0x484));
+  return (r.es << 4) + r.bp;
+}
+
+static void
+test_font_information (void)
+{
+  g_auto (Pair) p = new_pair ();
+  uint32_t f8 = font_at (p.ours, 3), f14 = font_at (p.ours, 2), f16 = font_at (p.ours, 6);
+  g_assert_cmphex (font_at (p.ours, 4), ==, f8 + 1024);
+  g_assert_cmphex (font_at (p.ours, 0), ==, f8 + 1024); /* INT 1Fh */
+  g_assert_cmphex (font_at (p.ours, 1), ==, f16);       /* INT 43h */
+  g_assert_cmphex (rom_machine_byte (p.ours, font_at (p.ours, 5)), ==, 0);
+  g_assert_cmphex (rom_machine_byte (p.ours, font_at (p.ours, 7)), ==, 0);
+  for (unsigned c = 0; c < 256; c++)
+    for (unsigned y = 0; y < 14; y++)
+      g_assert_cmphex (rom_machine_byte (p.ours, f14 + 14 * c + y), ==,
+                       rom_machine_byte (p.ours, f16 + 16 * c + y + 1));
+  g_assert_cmphex (rom_machine_dword (p.ours, f16 + 16 * 0xdb), ==, 0xffffffff);
+  g_assert_cmphex (rom_machine_dword (p.ours, f8 + 8 * ' '), ==, 0);
+}
+
+/* What a program loads is in its block, the rest of the screen as it was. */
+static void
+test_font_user (void)
+{
+  static const uint32_t at[8] = { 0, 0x4000, 0x8000, 0xc000, 0x2000, 0x6000, 0xa000, 0xe000 };
+  for (unsigned block = 0; block < 8; block++)
+    {
+      g_auto (Pair) p = new_pair ();
+      uint8_t ours[96], theirs[96];
+      put (&p, BUFFER << 4, BYTES, 36);
+      CALL (&p, .ax = 0x0003);
+      CALL (&p, .ax = 0x1100, .bx = 0x0c00 | block, .cx = 3, .dx = 0x41, .es = BUFFER);
+      compare_registers (&p);
+      read_plane_2 (p.ours, at[block] + 32 * 0x41, ours, sizeof ours);
+      read_plane_2 (p.theirs, at[block] + 32 * 0x41, theirs, sizeof theirs);
+      for (unsigned i = 0; i < 3; i++)
+        {
+          g_assert_cmpmem (ours + 32 * i, 12, &BYTES[12 * i], 12);
+          g_assert_cmpmem (theirs + 32 * i, 12, &BYTES[12 * i], 12);
+        }
+    }
+}
+
+/* IBM: rows = lines / height, page = rows * columns * 2, end of display = rows * height.  (vgabios
+   goes other ways with the last two.) */
+static void
+test_font_rows (void)
+{
+  static const struct {
+    uint16_t ax, height, rows;
+  } fonts[] = { { 0x1112, 8, 50 }, { 0x1111, 14, 28 }, { 0x1114, 16, 25 }, { 0x1110, 10, 40 } };
+  for (unsigned mode = 1; mode < 8; mode += mode == 1 ? 2 : 4)
+    for (unsigned i = 0; i < G_N_ELEMENTS (fonts); i++)
+      {
+        g_auto (Pair) p = new_pair ();
+        TnHarness *h = rom_machine_harness (p.ours);
+        uint16_t crtc = mode == 7 ? 0x3b4 : 0x3d4;
+        unsigned columns;
+        g_test_message ("mode %u, font %u", mode, i);
+        CALL (&p, .ax = mode);
+        set_shape (&p, 0x0607);
+        CALL (&p, .ax = fonts[i].ax, .bx = fonts[i].height << 8, .cx = 256, .es = BUFFER);
+        columns = rom_machine_word (p.ours, 0x44a);
+        g_assert_cmpuint (rom_machine_byte (p.ours, 0x484) + 1, ==, fonts[i].rows);
+        g_assert_cmpuint (rom_machine_word (p.ours, 0x485), ==, fonts[i].height);
+        g_assert_cmpuint (rom_machine_word (p.ours, 0x44c), ==, fonts[i].rows * columns * 2);
+        g_assert_cmpuint (rom_machine_byte (p.theirs, 0x484) + 1, ==, fonts[i].rows);
+        differ ("crtc", 9, indexed (h, crtc, 9), indexed (rom_machine_harness (p.theirs), crtc, 9));
+        g_assert_cmphex (indexed (h, crtc, 0x12), ==, (fonts[i].rows * fonts[i].height - 1) & 0xff);
+        g_assert_cmpuint (indexed (h, crtc, 0x0b), <, fonts[i].height);
+        g_assert_cmpuint (indexed (h, crtc, 0x0a) + 1, ==, indexed (h, crtc, 0x0b));
+        say_ours (&p, "\r\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n"
+                      "\n\n\n\n\n\n\n\n\n\n\n\n\n\nend");
+        g_assert_cmphex (
+            tn_harness_read (h, (mode == 7 ? 0xb0000 : 0xb8000) + (fonts[i].rows - 1) * columns * 2,
+                             4),
+            ==, 0x076e0765);
+      }
+}
+
+static void
+test_font_blocks (void)
+{
+  g_auto (Pair) p = new_pair ();
+  CALL (&p, .ax = 0x0003);
+  CALL (&p, .ax = 0x1103, .bx = 0x0026);
+  compare_registers (&p);
+}
+
+/* INT 43h and 1Fh, rows by number */
+static void
+test_font_graphics (void)
+{
+  static const uint8_t rows[4] = { 60, 14, 25, 43 };
+  g_auto (Pair) p = new_pair ();
+  RomRegs r = { .ax = 0x0012 };
+  rom_machine_int (p.ours, 0x10, &r);
+  for (unsigned i = 0; i < 4; i++)
+    {
+      r = (RomRegs){ .ax = 0x1123, .bx = i, .dx = 60 };
+      rom_machine_int (p.ours, 0x10, &r);
+      g_assert_cmpuint (rom_machine_byte (p.ours, 0x484), ==, rows[i] - 1);
+      g_assert_cmpuint (rom_machine_word (p.ours, 0x485), ==, 8);
+      g_assert_cmphex (font_at (p.ours, 1), ==, font_at (p.ours, 3));
+    }
+  r = (RomRegs){ .ax = 0x1121, .bx = 2, .cx = 13, .es = BUFFER, .bp = 0x20 };
+  rom_machine_int (p.ours, 0x10, &r);
+  g_assert_cmphex (font_at (p.ours, 1), ==, (BUFFER << 4) + 0x20);
+  g_assert_cmpuint (rom_machine_word (p.ours, 0x485), ==, 13);
+}
+
+/* A program's own table of parameters and fonts, by the save pointer table */
+static void
+test_save_pointers (void)
+{
+  static const uint8_t text_font[] = { 8, 0, 2, 0, 'A', 0, 0, 0, 0x00, 0x11, 25, 3, 0xff };
+  g_auto (Pair) p = new_pair ();
+  uint32_t old = rom_machine_dword (p.ours, 0x4a8), table[7] = { 0 }, at = BUFFER << 16;
+  uint8_t shapes[40];
+  RomRegs r = { .ax = 0x0003 };
+  rom_machine_read (p.ours, (old >> 16 << 4) + (old & 0xffff), table, sizeof table);
+  table[1] = (BUFFER << 16) + 0x100; /* dynamic save area */
+  table[2] = (BUFFER << 16) + 0x200; /* font for text */
+  put (&p, BUFFER << 4, table, sizeof table);
+  put (&p, (BUFFER << 4) + 0x200, text_font, sizeof text_font);
+  put (&p, 0x11000, BYTES, 36);
+  rom_machine_write (p.ours, 0x4a8, &at, 4);
+  rom_machine_int (p.ours, 0x10, &r);
+  g_assert_cmphex (rom_machine_byte (p.ours, (BUFFER << 4) + 0x106), ==, 0x14);
+  g_assert_cmphex (rom_machine_byte (p.ours, (BUFFER << 4) + 0x10f), ==, 0x3f);
+  g_assert_cmpuint (rom_machine_byte (p.ours, 0x485), ==, 8);
+  read_plane_2 (p.ours, 32 * 'A', shapes, sizeof shapes);
+  g_assert_cmpmem (shapes, 8, BYTES, 8);
+  g_assert_cmpmem (shapes + 32, 8, &BYTES[8], 8);
+}
+
+/* ---- AH = 12h, 1Ah, 1Bh, 1Ch ---- */
+
+static void
+test_choices (void)
+{
+  g_auto (Pair) p = new_pair ();
+  RomRegs r = { .ax = 0x1200, .bx = 0x0010 };
+  CALL (&p, .ax = 0x0003);
+  rom_machine_int (p.ours, 0x10, &r);
+  g_assert_cmphex (r.bx, ==, 0x0003); /* colour, 256 KiB */
+  g_assert_cmphex (r.cx, ==, 0x0f09);
+  CALL (&p, .ax = 0x1201, .bx = 0x0034);
+  g_assert_cmphex (rom_machine_byte (p.ours, 0x487) & 1, ==, 1);
+  set_shape (&p, 0x0607);
+  g_assert_cmphex (indexed (rom_machine_harness (p.ours), 0x3d4, 0x0a), ==, 6);
+  CALL (&p, .ax = 0x1200, .bx = 0x0034);
+  set_shape (&p, 0x0607);
+  g_assert_cmphex (indexed (rom_machine_harness (p.ours), 0x3d4, 0x0a), ==, 13);
+  set_shape (&p, 0x0007); /* a block */
+  g_assert_cmphex (indexed (rom_machine_harness (p.ours), 0x3d4, 0x0a), ==, 0);
+  g_assert_cmphex (indexed (rom_machine_harness (p.ours), 0x3d4, 0x0b), ==, 15);
+  set_shape (&p, 0x2000); /* none */
+  g_assert_cmphex (indexed (rom_machine_harness (p.ours), 0x3d4, 0x0a) & 0x20, ==, 0x20);
+  CALL (&p, .ax = 0x1201, .bx = 0x0036);
+  g_assert_cmphex (indexed (rom_machine_harness (p.ours), 0x3c4, 1) & 0x20, ==, 0x20);
+  CALL (&p, .ax = 0x1200, .bx = 0x0036);
+  compare_registers (&p);
+  CALL (&p, .ax = 0x1201, .bx = 0x0032);
+  g_assert_cmphex (tn_harness_in8 (rom_machine_harness (p.ours), 0x3cc) & 2, ==, 0);
+  CALL (&p, .ax = 0x1200, .bx = 0x0032);
+  compare_registers (&p);
+}
+
+static void
+test_display_code (void)
+{
+  g_auto (Pair) p = new_pair ();
+  RomRegs r = { .ax = 0x1a01, .bx = 0x0007 };
+  g_assert_cmphex (CALL (&p, .ax = 0x1a00).bx, ==, 0x0008);
+  rom_machine_int (p.ours, 0x10, &r);
+  g_assert_cmphex (r.ax & 0xff, ==, 0x1a);
+  r = (RomRegs){ .ax = 0x1a00 };
+  rom_machine_int (p.ours, 0x10, &r);
+  g_assert_cmphex (r.bx, ==, 0x0007);
+  r = (RomRegs){ .ax = 0x1a01, .bx = 0x0404 }; /* no such pair: nothing changes */
+  rom_machine_int (p.ours, 0x10, &r);
+  r = (RomRegs){ .ax = 0x1a00 };
+  rom_machine_int (p.ours, 0x10, &r);
+  g_assert_cmphex (r.bx, ==, 0x0007);
+}
+
+static void
+test_information (void)
+{
+  for (unsigned i = 0; i < sizeof modes; i++)
+    {
+      g_auto (Pair) p = new_pair ();
+      uint8_t ours[65], theirs[65];
+      put (&p, (BUFFER << 4) + 64, "x", 1);
+      CALL (&p, .ax = modes[i]);
+      g_test_message ("mode %x", modes[i]);
+      CALL (&p, .ax = 0x1b00, .es = BUFFER);
+      rom_machine_read (p.ours, BUFFER << 4, ours, sizeof ours);
+      rom_machine_read (p.theirs, BUFFER << 4, theirs, sizeof theirs);
+      /* What is in the data area is compared elsewhere.  vgabios gives rows less one, no colours
+         of monochrome modes, other numbers of pages, 400 for 480 lines, and no memory; flags of
+         what the two BIOSes can do differ. */
+      for (unsigned j = 0x23; j < 64; j++)
+        if (j != 0x27 && j != 0x28 && j != 0x29 && j != 0x2a && j != 0x2d && j != 0x31 && j != 0x32)
+          differ ("information", j, ours[j], theirs[j]);
+      g_assert_cmpuint (ours[0x22], ==, rom_machine_byte (p.ours, 0x484) + 1);
+      g_assert_cmpuint (ours[0x31], ==, 3);
+      g_assert_cmphex (ours[64], ==, 'x');
+      if (modes[i] == 0x13)
+        g_assert_cmphex (ours[0x27] | ours[0x28] << 8, ==, 256);
+    }
+}
+
+static void
+test_state (void)
+{
+  for (unsigned parts = 1; parts < 8; parts++)
+    {
+      g_auto (Pair) p = new_pair ();
+      Pair q = { p.ours, p.ours };
+      RomRegs r = { .ax = 0x0012 };
+      uint8_t before[25], data[64];
+      rom_machine_int (p.ours, 0x10, &r);
+      r = (RomRegs){ .ax = 0x1010, .bx = 0x77, .cx = 0x1234, .dx = 0x3000 };
+      rom_machine_int (p.ours, 0x10, &r);
+      for (unsigned i = 0; i < 25; i++)
+        before[i] = indexed (rom_machine_harness (p.ours), 0x3d4, i);
+      rom_machine_read (p.ours, 0x449, data, sizeof data);
+      r = (RomRegs){ .ax = 0x1c00, .cx = parts };
+      rom_machine_int (p.ours, 0x10, &r);
+      g_assert_cmphex (r.ax & 0xff, ==, 0x1c);
+      g_assert_cmpuint (r.bx, >=, parts & 4 ? 13 : 1);
+      g_assert_cmpuint (r.bx, <=, 15);
+      put (&q, (BUFFER << 4) + 64 * r.bx, "end", 3);
+      r = (RomRegs){ .ax = 0x1c01, .cx = parts, .es = BUFFER };
+      rom_machine_int (p.ours, 0x10, &r);
+      r = (RomRegs){ .ax = 0x0003 };
+      rom_machine_int (p.ours, 0x10, &r);
+      r = (RomRegs){ .ax = 0x1c02, .cx = parts, .es = BUFFER };
+      rom_machine_int (p.ours, 0x10, &r);
+      for (unsigned i = 0; i < 25 && (parts & 1); i++)
+        g_assert_cmphex (indexed (rom_machine_harness (p.ours), 0x3d4, i), ==, before[i]);
+      g_assert_cmphex (rom_machine_byte (p.ours, 0x449), ==, parts & 2 ? 0x12 : 0x03);
+      for (unsigned i = 0; i < 30 && (parts & 2); i++)
+        g_assert_cmphex (rom_machine_byte (p.ours, 0x449 + i), ==, data[i]);
+      r = (RomRegs){ .ax = 0x1015, .bx = 0x77 };
+      rom_machine_int (p.ours, 0x10, &r);
+      g_assert_cmphex (r.cx, ==, parts & 4 ? 0x1234 : 0);
+    }
+}
+
+/* ---- What vgabios does not have as IBM had it ---- */
+
+static void
+test_monochrome (void)
+{
+  static const uint8_t crtc[25]
+      = { 0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0xbf, 0x1f, 0x00, 0x40, 0x00, 0x00, 0x00,
+          0x00, 0x00, 0x00, 0x83, 0x85, 0x5d, 0x28, 0x0f, 0x63, 0xba, 0xe3, 0xff };
+  g_auto (Pair) p = new_pair ();
+  TnHarness *h = rom_machine_harness (p.ours);
+  RomRegs r = { .ax = 0x000f };
+  rom_machine_int (p.ours, 0x10, &r);
+  g_assert_cmphex (rom_machine_word (p.ours, 0x463), ==, 0x3b4);
+  for (unsigned i = 0; i < 25; i++)
+    g_assert_cmphex (indexed (h, 0x3b4, i), ==, crtc[i]);
+  g_assert_cmphex (attribute (h, 1), ==, 0x08);
+  g_assert_cmphex (attribute (h, 0x12), ==, 0x05);
+  r = (RomRegs){ .ax = 0x0c05, .cx = 100, .dx = 100 };
+  rom_machine_int (p.ours, 0x10, &r);
+  r = (RomRegs){ .ax = 0x0d00, .cx = 100, .dx = 100 };
+  rom_machine_int (p.ours, 0x10, &r);
+  g_assert_cmphex (r.ax & 0xff, ==, 0x05);
+  r = (RomRegs){ .ax = 0x0007 };
+  rom_machine_int (p.ours, 0x10, &r);
+  g_assert_cmphex (rom_machine_word (p.ours, 0x460), ==, 0x0b0c);
+  g_assert_cmphex (tn_harness_read (h, 0xb0000, 4), ==, 0x07200720);
+}
+
+/* ---- Whatever is asked ---- */
+
+static void
+test_fuzz (void)
+{
+  g_auto (Pair) p = new_pair ();
+  GRand *rand = g_rand_new_with_seed (0x10);
+  for (unsigned i = 0; i < 6000; i++)
+    {
+      RomRegs r = { .ax = g_rand_int (rand),
+                    .bx = g_rand_int (rand),
+                    .cx = g_rand_int (rand),
+                    .dx = g_rand_int (rand),
+                    .es = 0x4000,
+                    .bp = g_rand_int (rand) & 0x7fff,
+                    .di = g_rand_int (rand) & 0x7fff };
+      r.ax = (r.ax & 0xff) | g_rand_int_range (rand, 0, 0x1d) << 8;
+      if (g_rand_boolean (rand))
+        r.ax &= 0xff1f;
+      if (g_rand_boolean (rand))
+        r.bx &= 0x071f;
+      if (g_rand_boolean (rand))
+        r.dx &= 0x183f;
+      r.cx &= 0x03ff;
+      if (r.ax >> 8 == 0x1c || r.ax == 0x1120 || r.ax == 0x1121)
+        r.bx = 0x1000; /* what is restored must have been saved */
+      if (r.ax >> 8 == 0x1c && (r.ax & 0xff) == 2)
+        continue;
+      rom_machine_int (p.ours, 0x10, &r);
+      g_assert_cmphex (rom_machine_dword (p.ours, 0x40) >> 16, ==, 0xc000);
+    }
+  g_rand_free (rand);
+  CALL (&p, .ax = 0x1200, .bx = 0x31);
+  CALL (&p, .ax = 0x1200, .bx = 0x33);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -640,5 +760,17 @@ main (int argc, char **argv)
   g_test_add_func ("/vbios/palette/cga", test_palette_cga);
   g_test_add_func ("/vbios/palette/kept", test_palette_kept);
   g_test_add_func ("/vbios/lines", test_lines);
+  g_test_add_func ("/vbios/font/information", test_font_information);
+  g_test_add_func ("/vbios/font/user", test_font_user);
+  g_test_add_func ("/vbios/font/rows", test_font_rows);
+  g_test_add_func ("/vbios/font/blocks", test_font_blocks);
+  g_test_add_func ("/vbios/font/graphics", test_font_graphics);
+  g_test_add_func ("/vbios/save-pointers", test_save_pointers);
+  g_test_add_func ("/vbios/choices", test_choices);
+  g_test_add_func ("/vbios/display-code", test_display_code);
+  g_test_add_func ("/vbios/information", test_information);
+  g_test_add_func ("/vbios/state", test_state);
+  g_test_add_func ("/vbios/monochrome", test_monochrome);
+  g_test_add_func ("/vbios/fuzz", test_fuzz);
   return g_test_run ();
 }

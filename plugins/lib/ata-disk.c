@@ -2,7 +2,7 @@
 /*
  * Hard disk commands, after ATA/ATAPI-4: PIO, multiple mode, DMA, CHS and 28-bit LBA.
  *
- * Departures: no SMART, no host protected area, no security, no 48-bit addresses; such commands are
+ * Departures: no host protected area, no security, no 48-bit addresses; such commands are
  * aborted and IDENTIFY DEVICE does not claim them.
  */
 #include "ata.h"
@@ -24,6 +24,7 @@ enum {
   CMD_READ_MULTIPLE = 0xc4,
   CMD_WRITE_MULTIPLE = 0xc5,
   CMD_SET_MULTIPLE = 0xc6,
+  CMD_SMART = 0xb0,
   CMD_READ_DMA = 0xc8,
   CMD_READ_DMA_ONCE = 0xc9,
   CMD_WRITE_DMA = 0xca,
@@ -66,6 +67,8 @@ disk_set_address (AtaDrive *d, uint32_t lba)
 void
 disk_media_error (AtaDrive *d, int error, bool write)
 {
+  if (error != EROFS)
+    d->smart_errors++;
   if (d->phase != ATA_FLUSHING)
     disk_set_address (d, d->next);
   if (!write)
@@ -193,11 +196,11 @@ identify (AtaDrive *d)
     { 51, 0x0200 },
     { 53, 0x0007 }, /* words 54-58, 64-70 and 88 are valid */
     { 80, 0x001e }, /* ATA-1 to ATA/ATAPI-4 */
-    { 82, 0x0068 }, /* look-ahead, write cache, power management */
+    { 82, 0x0069 }, /* look-ahead, write cache, power management, SMART */
     { 83, 0x5000 }, /* FLUSH CACHE */
-    { 84, 0x4000 },
+    { 84, 0x4003 }, /* SMART self test and error log */
     { 86, 0x1000 },
-    { 87, 0x4000 },
+    { 87, 0x4003 },
   };
   uint8_t *id = d->buffer, sum = 0xa5;
   char serial[21];
@@ -212,7 +215,7 @@ identify (AtaDrive *d)
   identify_geometry (d, id);
   ata_identify_modes (d, id);
   ata_word (id, 59, d->multiple ? 0x0100 | d->multiple : 0);
-  ata_word (id, 85, 0x0008 | (d->write_cache ? 0x20 : 0) | (d->look_ahead ? 0x40 : 0));
+  ata_word (id, 85, 0x0008 | d->smart | (d->write_cache ? 0x20 : 0) | (d->look_ahead ? 0x40 : 0));
   for (unsigned i = 0; i < 510; i++)
     sum += id[i];
   sum = -sum;
@@ -283,6 +286,9 @@ disk_command (AtaDrive *d)
       break;
     case CMD_FLUSH_CACHE:
       ata_start_flush (d);
+      break;
+    case CMD_SMART:
+      smart_command (d);
       break;
     case CMD_IDENTIFY:
       identify (d);

@@ -463,7 +463,7 @@ ata_power_on (AtaDrive *d)
 {
   ata_reset_begin (d);
   d->transfer_mode = 0;
-  d->write_cache = d->look_ahead = true;
+  d->write_cache = d->look_ahead = d->smart = true;
   d->multiple = 0;
   d->command = 0;
   if (!d->in_flight)
@@ -620,6 +620,11 @@ const TnField ata_drive_fields[] = {
   TN_FIELD (AtaDrive, tray_open, 1),
   TN_FIELD (AtaDrive, locked, 1),
   TN_FIELD (AtaDrive, media_event, 1),
+  TN_FIELD (AtaDrive, smart, 2),
+  TN_FIELD (AtaDrive, smart_errors, 2),
+  TN_FIELD (AtaDrive, smart_test, 2),
+  TN_FIELD (AtaDrive, smart_result, 2),
+  TN_FIELD (AtaDrive, smart_hours, 2),
   TN_FIELD_END,
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ATA drives behind a task file: disks (ata-disk.c) and packet CD drives (atapi.c) over one
+ * ATA drives behind a task file: disks (ata-disk.c, ata-smart.c) and packet CD drives (atapi.c) over one
  * transfer engine (ata.c).  After ANSI NCITS 317-1998 (ATA/ATAPI-4) and SFF-8020i/MMC-2.
  *
  * The host adapter owns two AtaDrive per channel, hands register and data cycles to the drive that
@@ -118,6 +118,12 @@ struct AtaDrive {
   bool write_cache, look_ahead;
   uint8_t heads, sectors; /* of the current translation */
 
+  /* SMART: enabled; errors of the back end; the last self test, its result and when it was */
+  bool smart;
+  uint32_t smart_errors;
+  uint8_t smart_test, smart_result;
+  uint16_t smart_hours;
+
   /* Packet drive */
   uint8_t cdb[ATAPI_CDB_SIZE];
   uint8_t sense_key, asc, ascq;
@@ -175,6 +181,9 @@ void disk_reset (AtaDrive *d);
 void disk_set_address (AtaDrive *d, uint32_t lba);
 void disk_media_error (AtaDrive *d, int error, bool write);
 bool disk_restored (const AtaDrive *d);
+
+/* ata-smart.c */
+void smart_command (AtaDrive *d);
 
 void atapi_command (AtaDrive *d);
 void atapi_reset (AtaDrive *d, bool hard);

@@ -33,13 +33,15 @@ typedef struct {
   uint32_t v_total, v_display, v_retrace, line_compare;
   uint32_t start, offset;
   uint32_t dot_hz; /* in place of the two clocks; 0: none */
-  bool no_wrap;    /* addresses go on past 256 KiB */
+  uint32_t bank;   /* added to addresses of the processor, in the planes */
+  bool no_wrap;    /* addresses of the CRTC go on past 256 KiB */
+  bool fast_text;  /* fonts lie line by line: all first lines, then all second ones ... */
   bool blank;
 } VgaExtension;
 
 typedef struct {
   uint8_t *memory;
-  uint32_t addresses; /* per plane, a power of two */
+  uint32_t addresses; /* per plane */
 
   uint8_t misc, feature, enable;
   uint8_t sequencer_index, sequencer[VGA_N_SEQUENCER];

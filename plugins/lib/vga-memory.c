@@ -51,14 +51,14 @@ static uint32_t
 load (const VgaCore *vga, uint32_t address)
 {
   uint32_t word;
-  memcpy (&word, vga->memory + 4 * (address & (vga->addresses - 1)), 4);
+  memcpy (&word, vga->memory + 4 * (size_t) ((address + vga->extension.bank) % vga->addresses), 4);
   return word;
 }
 
 static void
 store (VgaCore *vga, uint32_t address, uint32_t word)
 {
-  memcpy (vga->memory + 4 * (address & (vga->addresses - 1)), &word, 4);
+  memcpy (vga->memory + 4 * (size_t) ((address + vga->extension.bank) % vga->addresses), &word, 4);
 }
 
 /* Maps an offset from A0000 into the window that the graphics controller decodes. */

@@ -246,7 +246,9 @@ fetch (const Frame *f, const Line *line, uint32_t character)
     address = (address & ~0x2000u) | (line->scan & 1) << 13;
   if (!(mode & CR_MODE_ROW_A14))
     address = (address & ~0x4000u) | (line->scan & 2) << 13;
-  address &= vga->extension.no_wrap ? vga->addresses - 1 : 0xffff & (vga->addresses - 1);
+  if (!vga->extension.no_wrap)
+    address &= 0xffff;
+  address %= vga->addresses;
   memcpy (&word, vga->memory + 4 * (size_t) address, 4);
   return word;
 }
@@ -269,8 +271,10 @@ text_line (const Frame *f, const Line *line, uint32_t *to)
       uint32_t word = fetch (f, line, x);
       uint8_t character = word, attribute = word >> 8, ink = attribute & 0x0f;
       uint8_t paper = attribute >> 4;
-      uint32_t at = f->fonts[attribute >> 3 & 1] * 0x2000u + character * 32u + line->scan;
-      uint32_t bits = vga->memory[4 * (size_t) (at & (vga->addresses - 1)) + 2] << 1;
+      uint32_t at = f->fonts[attribute >> 3 & 1] * 0x2000u
+                    + (vga->extension.fast_text ? line->scan * 256u + character
+                                                : character * 32u + line->scan);
+      uint32_t bits = vga->memory[4 * (size_t) (at % vga->addresses) + 2] << 1;
 
       if (mode & ATTR_MODE_BLINK)
         {

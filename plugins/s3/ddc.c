@@ -8,7 +8,15 @@
 #include "s3.h"
 
 enum { SERIAL_SCL = 1, SERIAL_SDA = 2, SERIAL_DRIVE = 0x10, EDID_SIZE = 128 };
-enum { IDLE, ADDRESS, POINTER, WRITE, READ, IGNORE };
+enum {
+  IDLE,
+  ADDRESS,
+  POINTER,
+  WRITE,
+  READ,
+  IGNORE,
+  READ_NEXT /* once the address is acknowledged */
+};
 
 /* Without the checksum. */
 static const uint8_t edid[EDID_SIZE - 1] = {
@@ -184,7 +192,7 @@ byte_done (S3 *s3)
   if (s3->ddc_state == ADDRESS && s3->ddc_byte >> 1 != 0x50)
     s3->ddc_state = IGNORE;
   else if (s3->ddc_state == ADDRESS)
-    s3->ddc_state = s3->ddc_byte & 1 ? READ : POINTER;
+    s3->ddc_state = s3->ddc_byte & 1 ? READ_NEXT : POINTER;
   else if (s3->ddc_state == POINTER)
     {
       s3->ddc_address = s3->ddc_byte;
@@ -211,6 +219,8 @@ clock_falls (S3 *s3)
   if (s3->ddc_bit >= 9)
     {
       s3->ddc_bit = 0;
+      if (s3->ddc_state == READ_NEXT)
+        s3->ddc_state = READ;
       if (s3->ddc_state == READ)
         s3->ddc_byte = edid_byte (s3->ddc_address++);
     }

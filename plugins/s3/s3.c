@@ -268,7 +268,7 @@ possible (const S3 *s3)
   return vga_restored (&s3->vga) && s3_engine_restored (&s3->engine) && s3->bank <= 0x7f
          && s3->ink_next < 3 && s3->paper_next < 3 && s3->cursor_x <= 0x7ff && s3->cursor_y <= 0x7ff
          && s3->dot_m <= 0x7f && s3->dot_n <= 0x1f && s3->dot_r <= 3 && s3->adv_func <= 0x3f
-         && !(s3->subsys_enable & ~0x0f00) && s3->subsys_status <= 0x0f && s3->ddc_state <= 5
+         && !(s3->subsys_enable & ~0x0f00) && s3->subsys_status <= 0x0f && s3->ddc_state <= 6
          && (s3->ddc_bit <= 8 || s3->ddc_bit == 0xff) && s3->wake <= 1;
 }
 

@@ -19,9 +19,7 @@
  */
 #include "s3.h"
 
-#ifdef HAVE_S3_BIOS
-#include "bios/bios.h"
-#endif
+#include <bios.h>
 
 #include <string.h>
 
@@ -166,11 +164,7 @@ add_bios (S3 *s3, GError **error)
         return false;
     }
   else
-#ifdef HAVE_S3_BIOS
     memcpy (s3->bios, s3_bios, MIN (s3_bios_size, ROM_MAX));
-#else
-    return true;
-#endif
   tn_pci_field (s3->pci, PCI_ROM, 4, 0, 0xffff0001, 0);
   s3->rom_window
       = tn_device_add_mmio (s3->device, LINEAR_AT, ROM_MAX, &ops, TN_REGION_HIDDEN, error);

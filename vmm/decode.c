@@ -313,6 +313,8 @@ take_opcode (Decoder *d, VmmInsn *i)
   uint32_t flags = op->flags;
   if (flags & GROUP)
     op = &op->group[(i->modrm >> 3) & 7];
+  if (VMM_UNLIKELY (op == &group9[1]) && i->modrm == 0xc8 && (d->key & VMM_KEY_ADDITIONS))
+    op = &synthetic;
   if (flags & MODRM)
     take_modrm (d, i, op->flags);
   return op;

@@ -34,7 +34,8 @@ static uint32_t
 current_key (const VmmVcpu *c, bool single)
 {
   uint32_t key = (c->code32 ? VMM_KEY_CODE32 : 0) | (c->stack32 ? VMM_KEY_STACK32 : 0)
-                 | (c->smm ? VMM_KEY_SMM : 0) | (single ? VMM_KEY_SINGLE : 0);
+                 | (c->smm ? VMM_KEY_SMM : 0) | (single ? VMM_KEY_SINGLE : 0)
+                 | (c->config.additions ? VMM_KEY_ADDITIONS : 0);
   if (is_flat (&c->seg[VMM_DS]) && is_flat (&c->seg[VMM_SS]) && is_flat (&c->seg[VMM_ES])
       && !vmm_ac_on (c))
     key |= VMM_KEY_FLAT;

@@ -300,7 +300,8 @@ vmm_again (VmmVcpu *c)
 #define VMM_KEY_SMM     8u  /* other memory at the same address */
 #define VMM_KEY_SINGLE  16u /* one instruction a block */
 #define VMM_KEY_USER    32u /* in look-ups only */
-#define VMM_KEYS        64u
+#define VMM_KEY_ADDITIONS 64u /* synthetic instructions exist (the same for all of a processor) */
+#define VMM_KEYS        128u
 
 /* How an instruction leaves its block. */
 #define VMM_DECODED_END  1 /* ends it */
@@ -460,3 +461,4 @@ VMM_HANDLER (cpuid);
 VMM_HANDLER (sysenter);
 VMM_HANDLER (sysexit);
 VMM_HANDLER (rsm);
+VMM_HANDLER (additions);

@@ -323,6 +323,7 @@ vmm_vcpu_stats (const VmmVcpu *c, VmmStat *stats, size_t max)
     { "fast-mmio-read", c->stat.fast_mmio_reads },
     { "fast-mmio-write", c->stat.fast_mmio_writes },
     { "posted-mmio-write", c->stat.posted_mmio_writes },
+    { "synthetic", c->stat.synthetic },
     { "translations", c->stat.translations },
     { "retranslations", c->stat.retranslations },
     { "translated-instructions", c->stat.translated_insns },

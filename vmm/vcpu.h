@@ -260,6 +260,7 @@ typedef struct {
   /* answered by callbacks */
   uint64_t fast_ins, fast_outs, fast_block_ins, fast_block_outs, posted_outs;
   uint64_t fast_mmio_reads, fast_mmio_writes, posted_mmio_writes;
+  uint64_t synthetic; /* instructions of the additions */
   /* translator */
   uint64_t translations, translated_insns, translated_bytes, code_bytes, translate_ns, code_flushes,
       retranslations, enters, links, indirect, slow_calls, misses, tails, traps, kicks,

@@ -102,6 +102,7 @@ typedef struct {
   unsigned index; /* processor number; 0 is the bootstrap processor */
   uint64_t tsc_hz;
   bool apic;      /* CPUID reports a local APIC */
+  bool additions; /* the synthetic instructions exist */
   uint64_t apic_bus_hz; /* clock of its timer */
   /* Time stamp counter now. */
   uint64_t (*read_tsc) (void *opaque);
@@ -150,9 +151,17 @@ typedef enum {
   VMM_EXIT_INTA,        /* INTR is being taken: answer the 8259's vector in value */
   VMM_EXIT_SHUTDOWN,    /* triple fault */
   VMM_EXIT_DEBUG,       /* a host-requested stop (vmm_vcpu_step_limit) */
-  VMM_EXIT_ADDITIONS_CALL, /* synthetic instruction for the host (later) */
+  VMM_EXIT_ADDITIONS_CALL, /* a synthetic instruction (additions.c): address = VMM_CALL_*; count =
+                              ECX, value = EAX, high = EDX; answer in value, high, done */
   VMM_EXIT_REASONS
 } VmmExitReason;
+
+/* Synthetic instructions that the host answers: their last two bytes, the first one low. */
+enum {
+  VMM_CALL_GETINFO = 0x0000, /* the value of index `count`; done = false if there is none */
+  VMM_CALL_SETINFO = 0x0100, /* sets it; done = false if it cannot be set */
+  VMM_CALL_SPLAF = 0x0201,   /* someone else may use the time; nothing to answer */
+};
 
 typedef struct {
   VmmExitReason reason;
@@ -160,6 +169,8 @@ typedef struct {
   uint32_t size;  /* bytes of one item */
   uint32_t value;
   uint32_t count; /* items */
+  uint32_t high;  /* of an additions call */
+  bool done;      /* of an additions call */
   bool smm;       /* the access was made in system management mode */
   uint8_t *items; /* count * size bytes, owned by the vCPU */
 } VmmExit;

@@ -45,6 +45,7 @@ static const Key machine_keys[] = {
   { "triple-fault", KEY_CHOICE, offsetof (TnConfig, triple_fault), .choices = fault_choices },
   { "display", KEY_CHOICE, offsetof (TnConfig, display), .choices = display_choices },
   { "keyboard", KEY_CHOICE, offsetof (TnConfig, keyboard), .choices = tn_keymap_names },
+  { "additions", KEY_BOOL, offsetof (TnConfig, additions) },
 };
 static const Key cpu_keys[] = {
   { "apic", KEY_BOOL, offsetof (TnConfig, apic) },

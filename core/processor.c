@@ -18,9 +18,10 @@
  *   posted   TN_IO_POSTED: a write goes into the bus's ring without the lock (posted.c)
  * Whatever is unusual - a wish, a region that does not allow it - takes the exit.
  */
-#include "processor.h"
+#include "processor-internal.h"
 
-#include <stdatomic.h>
+#include "additions.h"
+
 #include <string.h>
 #include <sys/prctl.h>
 
@@ -29,47 +30,10 @@
 #define SLICE_MIN 1000
 #define SLICE_NS (250 * TN_NS_PER_US)
 #define FOLLOW_NS (250 * TN_NS_PER_US) /* so often the clock hears that the processor goes on */
-#define STATE_TYPE "(uay)"
-#define BUSY_PORTS 24
 /* The translator does not count in real time: it is made to come back so often. */
 #define PACE_US 500
 #define HEAT 3 /* executions before a block is translated */
 
-struct TnProcessor {
-  TnMachine *machine;
-  TnClock *clock;
-  TnLog *log;
-  TnProcessorHost host;
-  VmmVcpu *cpu;
-  GThread *thread;
-  TnEvent *apic_timer;
-  bool stop_on_fault;
-
-  atomic_bool in_guest;
-  atomic_uint wishes;
-  GMutex gate;
-  GCond wake;    /* the processor's thread waits here */
-  GCond stopped; /* the others do */
-  unsigned quiesced, parks;
-  bool parked, reset, quit;
-  bool halted;         /* the thread waits in HLT, and nothing has ended that */
-  bool sees_to_events; /* of real time: in HLT */
-  bool boundary;       /* no exit is in progress */
-
-  /* counted time */
-  bool counted;
-  bool paced; /* the VMM comes back by itself, the slice is no matter */
-  uint64_t ips, tsc_hz;
-  int64_t skipped; /* ns passed in HLT */
-  uint64_t slice;  /* instructions to run before the next look */
-  int64_t planned; /* the deadline for which the slice was planned */
-
-  int64_t followed; /* real time: when the clock last heard that the processor goes on */
-
-  /* counters */
-  uint64_t halts_ns, resets;
-  uint32_t *ports; /* cycles at each port; they wrap */
-};
 
 /* ---- Time ---- */
 
@@ -709,6 +673,38 @@ triple_fault (TnProcessor *p)
 }
 
 /* Under the lock. */
+static bool
+set_info (TnProcessor *p, const VmmExit *e)
+{
+  if (e->count != TN_INFO_POWER || e->high != 0 || e->value > TN_POWER_RESET)
+    return false;
+  if (e->value == TN_POWER_OFF)
+    p->host.poweroff (p->host.opaque);
+  else
+    tn_processor_request_reset (p, TN_RESET_HARD);
+  return true;
+}
+
+static void
+serve_additions (TnProcessor *p, VmmExit *e)
+{
+  uint64_t value;
+
+  switch (e->address)
+    {
+    case VMM_CALL_GETINFO:
+      e->done = tn_additions_get (p->machine, p->tsc_hz, virtual_now (p), e->count, &value);
+      if (!e->done)
+        break;
+      e->value = (uint32_t) value;
+      e->high = value >> 32;
+      break;
+    case VMM_CALL_SETINFO: e->done = set_info (p, e); break;
+    default: break;
+    }
+}
+
+/* Under the lock. */
 static void
 serve_cycle (TnProcessor *p, VmmExit *e)
 {
@@ -737,6 +733,7 @@ serve_cycle (TnProcessor *p, VmmExit *e)
       tn_machine_mem_write (m, e->address, e->value, e->size, e->smm);
       break;
     case VMM_EXIT_INTA: e->value = tn_machine_inta (m); break;
+    case VMM_EXIT_ADDITIONS_CALL: serve_additions (p, e); break;
     default: break;
     }
 }
@@ -758,8 +755,7 @@ serve_exit (TnProcessor *p, VmmExitReason reason)
       triple_fault (p);
       return;
     case VMM_EXIT_TIME_SLICE:
-    case VMM_EXIT_DEBUG:
-    case VMM_EXIT_ADDITIONS_CALL: p->boundary = true; break;
+    case VMM_EXIT_DEBUG: p->boundary = true; break;
     default: p->boundary = false;
     }
   tn_machine_lock (p->machine);
@@ -770,6 +766,8 @@ serve_exit (TnProcessor *p, VmmExitReason reason)
   tn_machine_set_cycle_time (p->machine, TN_TIME_NEVER);
   plan_slice (p);
   tn_machine_unlock (p->machine);
+  if (reason == VMM_EXIT_ADDITIONS_CALL && vmm_vcpu_exit (p->cpu)->address == VMM_CALL_SPLAF)
+    g_thread_yield ();
 }
 
 static void *
@@ -811,6 +809,7 @@ tn_processor_new (TnMachine *machine, const TnConfig *config, TnLog *log,
                         .heat = HEAT,
                         .tsc_hz = config->tsc_hz,
                         .apic = config->apic,
+                        .additions = config->additions,
                         .apic_bus_hz = config->apic_bus_hz,
                         .read_tsc = read_tsc,
                         .now = now,
@@ -925,100 +924,4 @@ tn_processor_deadline (TnProcessor *p)
     g_cond_broadcast (&p->wake);
   g_mutex_unlock (&p->gate);
   return ours;
-}
-
-/* ---- State ---- */
-
-GVariant *
-tn_processor_save (TnProcessor *p)
-{
-  VmmVcpuState state;
-
-  if (!p || !p->cpu)
-    return NULL;
-  vmm_vcpu_get_state (p->cpu, &state);
-  return g_variant_new ("(u@ay)", (guint32) VMM_VCPU_STATE_VERSION,
-                        g_variant_new_fixed_array (G_VARIANT_TYPE_BYTE, &state, sizeof state, 1));
-}
-
-bool
-tn_processor_load (TnProcessor *p, GVariant *state, bool check, GError **error)
-{
-  g_autoptr (GVariant) bytes = NULL;
-  const void *data;
-  gsize size;
-  guint32 version;
-  VmmVcpuState s;
-  const char *refusal;
-
-  if (!p || !p->cpu)
-    return true;
-  if (!g_variant_is_of_type (state, G_VARIANT_TYPE (STATE_TYPE)))
-    {
-      g_set_error (error, TN_ERROR, TN_ERROR_STATE, "cpu: the saved state is of another form");
-      return false;
-    }
-  g_variant_get (state, "(u@ay)", &version, &bytes);
-  data = g_variant_get_fixed_array (bytes, &size, 1);
-  if (version != VMM_VCPU_STATE_VERSION || size != sizeof s)
-    {
-      g_set_error (error, TN_ERROR, TN_ERROR_STATE,
-                   "cpu: expected a state of version %d with %zu bytes, found version %u with %zu",
-                   VMM_VCPU_STATE_VERSION, sizeof s, version, (size_t) size);
-      return false;
-    }
-  memcpy (&s, data, size);
-  if (check)
-    return true;
-  refusal = vmm_vcpu_set_state (p->cpu, &s);
-  if (refusal)
-    g_set_error (error, TN_ERROR, TN_ERROR_STATE, "cpu: %s", refusal);
-  return !refusal;
-}
-
-/* ---- Counters ---- */
-
-/* The ports that are used most. */
-static void
-port_stats (TnProcessor *p, TnStatFunc func, void *data)
-{
-  uint32_t top[BUSY_PORTS] = { 0 };
-  unsigned used = 0;
-
-  for (uint32_t port = 0; port < 0x10000; port++)
-    {
-      unsigned at = MIN (used, BUSY_PORTS - 1);
-
-      if (p->ports[port] == 0 || (used == BUSY_PORTS && p->ports[port] <= p->ports[top[at]]))
-        continue;
-      for (; at > 0 && p->ports[top[at - 1]] < p->ports[port]; at--)
-        top[at] = top[at - 1];
-      top[at] = port;
-      used = MIN (used + 1, BUSY_PORTS);
-    }
-  for (unsigned i = 0; i < used; i++)
-    {
-      g_autofree char *name = g_strdup_printf ("port.%04xh", top[i]);
-
-      func (data, name, p->ports[top[i]]);
-    }
-}
-
-void
-tn_processor_stats (TnProcessor *p, TnStatFunc func, void *data)
-{
-  VmmStat stats[96];
-  size_t n = vmm_vcpu_stats (p->cpu, stats, G_N_ELEMENTS (stats));
-
-  func (data, "cpu.instructions", vmm_vcpu_instructions (p->cpu));
-  for (size_t i = 0; i < MIN (n, G_N_ELEMENTS (stats)); i++)
-    {
-      g_autofree char *name = g_strdup_printf ("cpu.%s", stats[i].name);
-
-      if (strcmp (name, "cpu.instructions") != 0)
-        func (data, name, stats[i].value);
-    }
-  func (data, "cpu.halted-ns", p->halts_ns);
-  func (data, "cpu.resets", p->resets);
-  port_stats (p, func, data);
 }

@@ -25,6 +25,7 @@ typedef struct TnProcessor TnProcessor;
 /* What the processor's thread needs of the program. */
 typedef struct {
   void (*triple_fault) (void *opaque); /* the configuration wants a stop */
+  void (*poweroff) (void *opaque);     /* the guest's additions want it; the machine is locked */
   /* Real time: someone else is to fire the clock's events from `when` on (TN_TIME_NEVER: nobody,
      this thread does).  The machine is locked. */
   void (*alarm) (void *opaque, int64_t when);

@@ -239,7 +239,10 @@ static bool
 make_machine (TnRun *run, GError **error)
 {
   bool real = run->config->clock == TN_CONFIG_CLOCK_REAL;
-  TnProcessorHost host = { .triple_fault = triple_fault, .alarm = set_alarm, .opaque = run };
+  TnProcessorHost host = { .triple_fault = triple_fault,
+                           .poweroff = hook_request_poweroff,
+                           .alarm = set_alarm,
+                           .opaque = run };
   TnMachineConfig config = { .ram_size = run->config->memory << 20,
                              .clock = real ? TN_CLOCK_REAL : TN_CLOCK_COUNTED,
                              .wall_clock_offset_us = tn_setup_clock_offset_us (run->config),

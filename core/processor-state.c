@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The processor's part of a saved machine, and its counters. */
+#include "processor-internal.h"
+
+#include <string.h>
+
+#define STATE_TYPE "(uay)"
+#define BUSY_PORTS 24
+
+/* ---- State ---- */
+
+GVariant *
+tn_processor_save (TnProcessor *p)
+{
+  VmmVcpuState state;
+
+  if (!p || !p->cpu)
+    return NULL;
+  vmm_vcpu_get_state (p->cpu, &state);
+  return g_variant_new ("(u@ay)", (guint32) VMM_VCPU_STATE_VERSION,
+                        g_variant_new_fixed_array (G_VARIANT_TYPE_BYTE, &state, sizeof state, 1));
+}
+
+bool
+tn_processor_load (TnProcessor *p, GVariant *state, bool check, GError **error)
+{
+  g_autoptr (GVariant) bytes = NULL;
+  const void *data;
+  gsize size;
+  guint32 version;
+  VmmVcpuState s;
+  const char *refusal;
+
+  if (!p || !p->cpu)
+    return true;
+  if (!g_variant_is_of_type (state, G_VARIANT_TYPE (STATE_TYPE)))
+    {
+      g_set_error (error, TN_ERROR, TN_ERROR_STATE, "cpu: the saved state is of another form");
+      return false;
+    }
+  g_variant_get (state, "(u@ay)", &version, &bytes);
+  data = g_variant_get_fixed_array (bytes, &size, 1);
+  if (version != VMM_VCPU_STATE_VERSION || size != sizeof s)
+    {
+      g_set_error (error, TN_ERROR, TN_ERROR_STATE,
+                   "cpu: expected a state of version %d with %zu bytes, found version %u with %zu",
+                   VMM_VCPU_STATE_VERSION, sizeof s, version, (size_t) size);
+      return false;
+    }
+  memcpy (&s, data, size);
+  if (check)
+    return true;
+  refusal = vmm_vcpu_set_state (p->cpu, &s);
+  if (refusal)
+    g_set_error (error, TN_ERROR, TN_ERROR_STATE, "cpu: %s", refusal);
+  return !refusal;
+}
+
+/* ---- Counters ---- */
+
+/* The ports that are used most. */
+static void
+port_stats (TnProcessor *p, TnStatFunc func, void *data)
+{
+  uint32_t top[BUSY_PORTS] = { 0 };
+  unsigned used = 0;
+
+  for (uint32_t port = 0; port < 0x10000; port++)
+    {
+      unsigned at = MIN (used, BUSY_PORTS - 1);
+
+      if (p->ports[port] == 0 || (used == BUSY_PORTS && p->ports[port] <= p->ports[top[at]]))
+        continue;
+      for (; at > 0 && p->ports[top[at - 1]] < p->ports[port]; at--)
+        top[at] = top[at - 1];
+      top[at] = port;
+      used = MIN (used + 1, BUSY_PORTS);
+    }
+  for (unsigned i = 0; i < used; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("port.%04xh", top[i]);
+
+      func (data, name, p->ports[top[i]]);
+    }
+}
+
+void
+tn_processor_stats (TnProcessor *p, TnStatFunc func, void *data)
+{
+  VmmStat stats[96];
+  size_t n = vmm_vcpu_stats (p->cpu, stats, G_N_ELEMENTS (stats));
+
+  func (data, "cpu.instructions", vmm_vcpu_instructions (p->cpu));
+  for (size_t i = 0; i < MIN (n, G_N_ELEMENTS (stats)); i++)
+    {
+      g_autofree char *name = g_strdup_printf ("cpu.%s", stats[i].name);
+
+      if (strcmp (name, "cpu.instructions") != 0)
+        func (data, name, stats[i].value);
+    }
+  func (data, "cpu.halted-ns", p->halts_ns);
+  func (data, "cpu.resets", p->resets);
+  port_stats (p, func, data);
+}

@@ -484,12 +484,27 @@ tn_machine_set_cycle_time (TnMachine *m, int64_t now)
   __atomic_store_n (&m->cycle_time, now, __ATOMIC_RELAXED);
 }
 
+bool
+tn_machine_time_asked (TnMachine *m)
+{
+  bool asked = __atomic_load_n (&m->time_asked, __ATOMIC_RELAXED);
+
+  if (asked)
+    __atomic_store_n (&m->time_asked, false, __ATOMIC_RELAXED);
+  return asked;
+}
+
 int64_t
 tn_device_now (TnDevice *device)
 {
-  int64_t now = __atomic_load_n (&device->machine->cycle_time, __ATOMIC_RELAXED);
+  TnMachine *m = device->machine;
+  int64_t now = __atomic_load_n (&m->cycle_time, __ATOMIC_RELAXED);
 
-  return now != TN_TIME_NEVER ? now : tn_clock_now (device->machine->clock);
+  if (now >= 0 && now != TN_TIME_NEVER)
+    return now;
+  if (now == TN_CYCLE_UNREAD)
+    __atomic_store_n (&m->time_asked, true, __ATOMIC_RELAXED);
+  return tn_clock_now (m->clock);
 }
 
 int64_t

@@ -117,6 +117,7 @@ struct TnMachine {
   uint64_t ram_size;
   TnClock *clock;
   int64_t cycle_time; /* of the cycle that is being served; TN_TIME_NEVER: none is */
+  bool time_asked;
   TnBus *bus;
   TnPosted *posted;
   TnMemoryMap *memory;

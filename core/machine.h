@@ -165,9 +165,13 @@ typedef struct {
 } TnPostedCounts;
 void tn_machine_posted_counts (TnMachine *m, TnPostedCounts *counts);
 
-/* While a cycle of the guest is served devices find this time, which was read just before;
-   TN_TIME_NEVER: no more. */
+/* While a cycle of the guest is served devices find this time, which was read just before.
+   TN_CYCLE_UNREAD: nobody has read the clock; tell if someone asks.  TN_TIME_NEVER: it is over. */
+#define TN_CYCLE_UNREAD (-1)
 void tn_machine_set_cycle_time (TnMachine *m, int64_t now);
+/* Has a device asked for the time of a cycle that was TN_CYCLE_UNREAD, since this was asked last?
+ */
+bool tn_machine_time_asked (TnMachine *m);
 
 /* INTA cycles: the vector from the interrupt controller; 0xff where there is none. */
 uint8_t tn_machine_inta (TnMachine *m);

@@ -35,9 +35,14 @@ struct TnProcessor {
   uint64_t slice;  /* instructions to run before the next look */
   int64_t planned; /* the deadline for which the slice was planned */
 
+  /* real time: while the host's TSC is below this, and the earliest event is still that one,
+     nothing is due, and the clock need not be read */
+  uint64_t quiet_until;
+  int64_t quiet_deadline;
   int64_t followed; /* real time: when the clock last heard that the processor goes on */
 
   /* counters */
   uint64_t halts_ns, resets;
   uint32_t *ports; /* cycles at each port; they wrap */
+  uint8_t *timed;  /* ports whose devices ask for the time */
 };

@@ -29,11 +29,10 @@
 #define SLICE 2000000
 #define SLICE_MIN 1000
 #define SLICE_NS (250 * TN_NS_PER_US)
-#define FOLLOW_NS (250 * TN_NS_PER_US) /* so often the clock hears that the processor goes on */
+#define FOLLOW_NS (50 * TN_NS_PER_US) /* so often the clock hears that the processor goes on */
 /* The translator does not count in real time: it is made to come back so often. */
 #define PACE_US 500
 #define HEAT 3 /* executions before a block is translated */
-
 
 /* ---- Time ---- */
 
@@ -47,6 +46,25 @@ virtual_now (TnProcessor *p)
     return tn_clock_now (p->clock);
   ns = (unsigned __int128) vmm_vcpu_instructions (p->cpu) * TN_NS_PER_S / p->ips;
   return MAX ((int64_t) ns + p->skipped, tn_clock_now (p->clock));
+}
+
+/* Reading the clock is nearly half of a fast access.  A tick of the TSC is counted as a whole ns,
+   which is always too much.  Should it jump, an event is late until the end of the slice. */
+static void
+plan_quiet (TnProcessor *p, int64_t now)
+{
+  int64_t span = FOLLOW_NS - (now - p->followed);
+
+  p->quiet_deadline = tn_clock_deadline (p->clock);
+  span = MIN (span, p->quiet_deadline - now);
+  p->quiet_until = __builtin_ia32_rdtsc () + MAX (span, 0);
+}
+
+static bool
+is_quiet (TnProcessor *p)
+{
+  return tn_clock_deadline (p->clock) == p->quiet_deadline
+         && __builtin_ia32_rdtsc () < p->quiet_until;
 }
 
 /* Under the lock: fires what is due.  The cycle that follows finds the time that was read here. */
@@ -68,6 +86,7 @@ catch_up (TnProcessor *p)
       tn_clock_follow (p->clock);
       p->followed = now;
     }
+  plan_quiet (p, now);
   tn_machine_set_cycle_time (p->machine, now);
 }
 
@@ -360,20 +379,27 @@ apic_timer_due (void *data)
 
 /* ---- Accesses without an exit ---- */
 
+#define MMIO 0x10000u /* the place of all memory in p->timed */
+
 /* Locks the machine for an access; or refuses, so that an exit serves the wish. */
 static bool
-begin_access (TnProcessor *p, bool *left)
+begin_access (TnProcessor *p, uint32_t port, bool *left)
 {
   if (p->wishes)
     return false;
   *left = lock_in_guest (p);
-  catch_up (p);
+  if (p->timed[port] || !is_quiet (p))
+    catch_up (p);
+  else
+    tn_machine_set_cycle_time (p->machine, TN_CYCLE_UNREAD);
   return true;
 }
 
 static void
-end_access (TnProcessor *p, bool left)
+end_access (TnProcessor *p, uint32_t port, bool left)
 {
+  if (tn_machine_time_asked (p->machine))
+    p->timed[port] = true;
   tn_machine_set_cycle_time (p->machine, TN_TIME_NEVER);
   /* The device has set a timer that falls due within the slice. */
   if (p->counted && tn_clock_deadline (p->clock) < p->planned)
@@ -388,11 +414,11 @@ io_read (void *opaque, uint16_t port, unsigned size, uint32_t *value)
   bool left;
 
   if (!(tn_machine_port_access (p->machine, port, size) & TN_ACCESS_READ_FAST)
-      || !begin_access (p, &left))
+      || !begin_access (p, port, &left))
     return VMM_CALL_EXIT;
   p->ports[port]++;
   *value = tn_machine_port_read (p->machine, port, size);
-  end_access (p, left);
+  end_access (p, port, left);
   return VMM_CALL_DONE;
 }
 
@@ -409,11 +435,11 @@ io_write (void *opaque, uint16_t port, unsigned size, uint32_t value)
       p->ports[port]++;
       return VMM_CALL_POSTED;
     }
-  if (!(access & TN_ACCESS_WRITE_FAST) || !begin_access (p, &left))
+  if (!(access & TN_ACCESS_WRITE_FAST) || !begin_access (p, port, &left))
     return VMM_CALL_EXIT;
   p->ports[port]++;
   tn_machine_port_write (p->machine, port, value, size);
-  end_access (p, left);
+  end_access (p, port, left);
   return VMM_CALL_DONE;
 }
 
@@ -424,11 +450,11 @@ io_read_block (void *opaque, uint16_t port, unsigned size, void *items, uint32_t
   bool left;
 
   if (!(tn_machine_port_access (p->machine, port, size) & TN_ACCESS_READ_FAST)
-      || !begin_access (p, &left))
+      || !begin_access (p, port, &left))
     return 0;
   p->ports[port]++;
   count = tn_machine_port_ins (p->machine, port, items, count, size);
-  end_access (p, left);
+  end_access (p, port, left);
   return count;
 }
 
@@ -439,11 +465,11 @@ io_write_block (void *opaque, uint16_t port, unsigned size, const void *items, u
   bool left;
 
   if (!(tn_machine_port_access (p->machine, port, size) & TN_ACCESS_WRITE_FAST)
-      || !begin_access (p, &left))
+      || !begin_access (p, port, &left))
     return 0;
   p->ports[port]++;
   count = tn_machine_port_outs (p->machine, port, items, count, size);
-  end_access (p, left);
+  end_access (p, port, left);
   return count;
 }
 
@@ -454,12 +480,12 @@ mmio_read (void *opaque, uint32_t address, unsigned size, bool smm, uint32_t *va
   bool left, fast;
 
   if (!(tn_machine_mem_access (p->machine, address) & TN_ACCESS_READ_FAST)
-      || !begin_access (p, &left))
+      || !begin_access (p, MMIO, &left))
     return VMM_CALL_EXIT;
   fast = tn_machine_mem_is_fast (p->machine, address, size);
   if (fast)
     *value = tn_machine_mem_read (p->machine, address, size, smm);
-  end_access (p, left);
+  end_access (p, MMIO, left);
   return fast ? VMM_CALL_DONE : VMM_CALL_EXIT;
 }
 
@@ -473,12 +499,12 @@ mmio_write (void *opaque, uint32_t address, unsigned size, bool smm, uint32_t va
   if ((access & TN_ACCESS_WRITE_POSTED) && !p->counted
       && tn_machine_post_mem (p->machine, address, value, size, smm))
     return VMM_CALL_POSTED;
-  if (!(access & TN_ACCESS_WRITE_FAST) || !begin_access (p, &left))
+  if (!(access & TN_ACCESS_WRITE_FAST) || !begin_access (p, MMIO, &left))
     return VMM_CALL_EXIT;
   fast = tn_machine_mem_is_fast (p->machine, address, size);
   if (fast)
     tn_machine_mem_write (p->machine, address, value, size, smm);
-  end_access (p, left);
+  end_access (p, MMIO, left);
   return fast ? VMM_CALL_DONE : VMM_CALL_EXIT;
 }
 
@@ -834,6 +860,7 @@ tn_processor_new (TnMachine *machine, const TnConfig *config, TnLog *log,
   g_cond_init (&p->wake);
   g_cond_init (&p->stopped);
   p->ports = g_new0 (uint32_t, 0x10000);
+  p->timed = g_new0 (uint8_t, MMIO + 1);
   p->apic_timer = tn_event_new (p->clock, apic_timer_due, p);
   p->cpu = vmm_vcpu_new (tn_machine_vm (machine), &cpu, &refusal);
   if (!p->cpu)
@@ -900,6 +927,7 @@ tn_processor_free (TnProcessor *p)
   g_cond_clear (&p->wake);
   g_cond_clear (&p->stopped);
   g_free (p->ports);
+  g_free (p->timed);
   g_free (p);
 }
 

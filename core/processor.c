@@ -53,7 +53,7 @@ virtual_now (TnProcessor *p)
 static void
 plan_quiet (TnProcessor *p, int64_t now)
 {
-  int64_t span = FOLLOW_NS - (now - p->followed);
+  int64_t span = FOLLOW_NS - (now - p->followed); /* followed <= now */
 
   p->quiet_deadline = tn_clock_deadline (p->clock);
   span = MIN (span, p->quiet_deadline - now);
@@ -81,7 +81,7 @@ catch_up (TnProcessor *p)
   now = tn_clock_now (p->clock);
   if (tn_clock_deadline (p->clock) <= now)
     tn_clock_run (p->clock);
-  if (now - p->followed > FOLLOW_NS)
+  if (now < p->followed || now - p->followed > FOLLOW_NS)
     {
       tn_clock_follow (p->clock);
       p->followed = now;

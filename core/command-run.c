@@ -62,6 +62,14 @@ tn_command_run (int argc, char **argv)
       TN_OPTION_FLAG, &run.paused },
     { "control", 'c', "PATH", "where the control socket is made", TN_OPTION_STRING, &run.control },
     { "no-control", 0, NULL, "make no control socket", TN_OPTION_FLAG, &run.no_control },
+    { "trace", 0, "FIFO", "lockstep: write what the processor does", TN_OPTION_STRING,
+      &run.trace },
+    { "compare", 0, "FIFO", "lockstep: compare, and end with 3 at the first difference",
+      TN_OPTION_STRING, &run.compare },
+    { "trace-every", 0, "N", "lockstep: compare after N instructions, or somewhat more",
+      TN_OPTION_STRING, &run.trace_every },
+    { "stress", 0, "LIST", "test the translator: unlinked,drop,short,move,kick,small,hot,plain,all",
+      TN_OPTION_STRING, &run.stress },
     { NULL },
   };
   int code = tn_options_parse (&usage, options, argc, argv, files);
@@ -71,6 +79,9 @@ tn_command_run (int argc, char **argv)
   if (!set_up_log (log, levels, log_file, &error))
     return tn_command_fail (error->code == TN_ERROR_IO ? EX_CANTCREAT : EX_USAGE, "%s",
                             error->message);
+  if (run.stress && trace_stress (run.stress, &(VmmVcpuConfig){ 0 }))
+    return tn_command_fail (EX_USAGE, "--stress: there is no mode \"%s\"",
+                            trace_stress (run.stress, &(VmmVcpuConfig){ 0 }));
   tn_command_plugin_path (directories);
   if (display)
     g_ptr_array_add (sets, display_set = g_strconcat ("machine.display=", display, NULL));

@@ -32,6 +32,7 @@
 #define FOLLOW_NS (50 * TN_NS_PER_US) /* so often the clock hears that the processor goes on */
 /* The translator does not count in real time: it is made to come back so often. */
 #define PACE_US 500
+#define TRACE_RAM_EVERY 50000000 /* instructions between two sums of RAM */
 #define HEAT 3 /* executions before a block is translated */
 
 /* ---- Time ---- */
@@ -856,6 +857,13 @@ tn_processor_new (TnMachine *machine, const TnConfig *config, TnLog *log,
   p->slice = p->counted ? 1 : p->paced ? UINT64_MAX / 2 : SLICE_MIN;
   if (config->fast_io)
     set_calls (&cpu);
+  if (host->trace)
+    {
+      trace_attach (host->trace, &cpu);
+      cpu.trace_ram = TRACE_RAM_EVERY;
+    }
+  if (host->stress)
+    trace_stress (host->stress, &cpu);
   g_mutex_init (&p->gate);
   g_cond_init (&p->wake);
   g_cond_init (&p->stopped);

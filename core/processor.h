@@ -17,6 +17,7 @@
 #include "configuration.h"
 #include "log.h"
 #include "machine.h"
+#include "trace.h"
 
 G_BEGIN_DECLS
 
@@ -30,6 +31,8 @@ typedef struct {
      this thread does).  The machine is locked. */
   void (*alarm) (void *opaque, int64_t when);
   void *opaque;
+  Trace *trace;       /* lockstep with another run, or NULL */
+  const char *stress; /* how the translator is tested, or NULL; see trace_stress () */
 } TnProcessorHost;
 
 /* After the machine was made, before its devices are realized. */

@@ -12,6 +12,7 @@
 #include "options.h"
 #include "setup.h"
 
+#include <errno.h>
 #include <glib-unix.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -242,7 +243,9 @@ make_machine (TnRun *run, GError **error)
   TnProcessorHost host = { .triple_fault = triple_fault,
                            .poweroff = hook_request_poweroff,
                            .alarm = set_alarm,
-                           .opaque = run };
+                           .opaque = run,
+                           .trace = run->trace,
+                           .stress = run->stress };
   TnMachineConfig config = { .ram_size = run->config->memory << 20,
                              .clock = real ? TN_CLOCK_REAL : TN_CLOCK_COUNTED,
                              .wall_clock_offset_us = tn_setup_clock_offset_us (run->config),
@@ -266,6 +269,32 @@ make_machine (TnRun *run, GError **error)
     tn_machine_reset (run->machine);
   tn_machine_unlock (run->machine);
   return ok;
+}
+
+static bool
+open_trace (TnRun *run, const TnRunOptions *options, GError **error)
+{
+  const char *path = options->trace ? options->trace : options->compare;
+  guint64 every = 1;
+
+  run->stress = options->stress;
+  if (!path)
+    return true;
+  if (run->config->clock != TN_CONFIG_CLOCK_COUNTED)
+    {
+      g_set_error (error, TN_ERROR, TN_ERROR_CONFIG, "--trace and --compare want clock = \"counted\"");
+      return false;
+    }
+  if (options->trace_every
+      && !g_ascii_string_to_unsigned (options->trace_every, 10, 1, UINT32_MAX, &every, error))
+    {
+      g_prefix_error (error, "--trace-every: ");
+      return false;
+    }
+  run->trace = trace_open (path, !options->trace, every);
+  if (!run->trace)
+    g_set_error (error, TN_ERROR, TN_ERROR_IO, "%s: %s", path, g_strerror (errno));
+  return run->trace;
 }
 
 /* Several machines of one name can run: the later ones get a number. */
@@ -360,12 +389,14 @@ tn_run (const TnConfig *config, TnLog *log, const TnRunOptions *options)
 
   run.loop = g_main_loop_new (NULL, FALSE);
   watch_signals (&run);
-  if (make_machine (&run, &error) && listen_control (&run, options, &error))
+  if (open_trace (&run, options, &error) && make_machine (&run, &error) && listen_control (&run, options, &error))
     {
       start (&run, options);
       g_main_loop_run (run.loop);
     }
   take_down (&run);
+  if (run.trace && !trace_close (run.trace) && run.code == 0)
+    run.code = TRACE_DIFFERS;
   if (error)
     return tn_command_fail (tn_command_code (error), "%s", error->message);
   return run.code;

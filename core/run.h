@@ -18,6 +18,8 @@ typedef struct TnWatchdog TnWatchdog;
 typedef struct {
   bool paused, watch, no_control;
   const char *control; /* path of the socket, or NULL for the default one */
+  const char *trace, *compare, *trace_every; /* lockstep, see trace.h */
+  const char *stress;
 } TnRunOptions;
 
 typedef struct {
@@ -32,6 +34,8 @@ typedef struct {
   guint signals[3];
   bool paused; /* by the user */
   int code;    /* exit code */
+  Trace *trace;
+  const char *stress;
   struct {
     int64_t time; /* host's, us */
     uint64_t instructions;

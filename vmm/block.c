@@ -230,9 +230,9 @@ decode_first (VmmVcpu *c, const uint8_t *bytes, uint32_t room, VmmBlock *b, unsi
 }
 
 static void
-decode_rest (const uint8_t *bytes, uint32_t room, VmmBlock *b, unsigned decoded)
+decode_rest (const uint8_t *bytes, uint32_t room, VmmBlock *b, unsigned decoded, bool short_blocks)
 {
-  unsigned most = b->key & VMM_KEY_SINGLE ? 1 : VMM_BLOCK_INSNS;
+  unsigned most = (b->key & VMM_KEY_SINGLE) || short_blocks ? 1 : VMM_BLOCK_INSNS;
   while (!(decoded & VMM_DECODED_END) && b->count < most)
     {
       int n = vmm_decode (bytes + b->size, room - b->size, b->key, &b->insns[b->count], &decoded);
@@ -314,7 +314,7 @@ decode_block (VmmVcpu *c, uint32_t linear, uint32_t address, const uint8_t *host
   if (n == 0)
     return decode_across (c, linear, host, room, b);
   b->size = (uint32_t) n;
-  decode_rest (host, room, b, decoded);
+  decode_rest (host, room, b, decoded, c->config.stress & VMM_STRESS_SHORT);
   return true;
 }
 

@@ -83,6 +83,29 @@ map_code (VmmEngine *engine, uint32_t size)
   return engine->code && engine->writable;
 }
 
+bool
+vmm_code_move (VmmEngine *engine)
+{
+  for (uintptr_t at = LOWEST; at < HIGHEST; at += STEP)
+    {
+      void *to = (void *) at, *p;
+      p = mmap (to, engine->size, PROT_NONE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+      if (p != to)
+        {
+          if (p != MAP_FAILED)
+            munmap (p, engine->size);
+          continue;
+        }
+      if (mremap (engine->code, engine->size, engine->size, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to)
+        return false;
+      vmm_jump_rebase (engine, (uint32_t) (at - (uintptr_t) engine->code));
+      engine->code = to;
+      return true;
+    }
+  return false;
+}
+
 static void
 set_thunks (VmmVcpu *c)
 {
@@ -110,8 +133,8 @@ vmm_engine_new (VmmVcpu *c, const char **error)
   engine->codes = reserve (CODES_MAX * sizeof *engine->codes);
   engine->offsets = reserve (OFFSETS_MAX * sizeof *engine->offsets);
   uint32_t size = c->config.code_cache ? c->config.code_cache : CODE_SIZE;
-  if (size < 4 * VMM_CODE_MAX)
-    size = 4 * VMM_CODE_MAX;
+  if (size < VMM_CODE_MAX + 4096)
+    size = VMM_CODE_MAX + 4096;
   if (engine->codes && engine->offsets && vmm_jump_init (engine))
     {
       *error = "cannot map the code cache below 4 GiB";

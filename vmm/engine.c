@@ -8,7 +8,7 @@
  * Counting (c->config.counted): each code takes its number of instructions from c->left when it is
  * entered, and does not run if there are not so many.  While it runs,
  *
- *   instructions retired = slice_end - left - (those of the block that are not yet executed)
+ *   instructions retired = left_end - left - (those of the block that are not yet executed)
  *
  * which settle () writes to c->instructions whenever C has to know.  A slice's last instructions are
  * done one by one, so that a slice is exact.  Without counting c->instructions is not more than the
@@ -36,7 +36,7 @@ static inline void
 settle (VmmVcpu *c, const VmmInsn *insn, unsigned done)
 {
   if (c->engine->counted)
-    c->instructions = c->slice_end - (uint64_t) c->left - (block_of (insn)->count - done);
+    c->instructions = c->left_end - (uint64_t) c->left - (block_of (insn)->count - done);
 }
 
 static inline void
@@ -137,7 +137,6 @@ execute_insn (VmmVcpu *c, const VmmInsn *insn)
   c->blocks->resync = true;
 }
 
-/* The block that is to run now, translated if it may be; NULL if it ran by its handlers. */
 /* Is the rest of the slice so small that it has to be counted? */
 static inline bool
 slice_ends (const VmmVcpu *c, const VmmBlock *b)
@@ -145,6 +144,7 @@ slice_ends (const VmmVcpu *c, const VmmBlock *b)
   return c->slice_end - c->instructions < (c->engine->counted ? b->count : UNCOUNTED_MIN);
 }
 
+/* The block that is to run now, translated if it may be; NULL if it ran by its handlers. */
 static VmmBlock *
 next_code (VmmVcpu *c)
 {
@@ -164,7 +164,10 @@ next_code (VmmVcpu *c)
       return NULL;
     }
   c->stat.blocks_interpreted++;
-  vmm_run_block (c, b);
+  if (c->engine->counted && slice_ends (c, b))
+    vmm_run_single (c);
+  else
+    vmm_run_block (c, b);
   return NULL;
 }
 
@@ -174,7 +177,7 @@ link_exit (VmmVcpu *c, uint32_t site, const VmmBlock *to)
 {
   VmmEngine *engine = c->engine;
   const VmmCode *from = vmm_code_at (engine, site);
-  if (!from || from->block->address >> 12 != to->address >> 12)
+  if ((c->config.stress & VMM_STRESS_UNLINKED) || !from || from->block->address >> 12 != to->address >> 12)
     return;
   vmm_code_link (engine, site, to->code);
   c->stat.links++;
@@ -192,6 +195,13 @@ translate_again (VmmVcpu *c)
     vmm_blocks_flush (c);
 }
 
+/* The fetch of what follows must not fault any more in this slice. */
+static inline bool
+may_not_go_on (const VmmVcpu *c)
+{
+  return c->stop_block || c->instructions >= c->slice_end;
+}
+
 /* Returns whether the loop may go straight on with the next block. */
 static bool
 come_back (VmmVcpu *c, VmmBack back)
@@ -202,7 +212,7 @@ come_back (VmmVcpu *c, VmmBack back)
     case VMM_BACK_EXIT:
       {
         uint32_t site = c->tail;
-        if (c->stop_block || !(next = next_code (c)))
+        if (may_not_go_on (c) || !(next = next_code (c)))
           return false;
         if (site)
           link_exit (c, site, next);
@@ -210,7 +220,7 @@ come_back (VmmVcpu *c, VmmBack back)
       }
     case VMM_BACK_INDIRECT:
       c->stat.indirect++;
-      if (c->stop_block || !(next = next_code (c)))
+      if (may_not_go_on (c) || !(next = next_code (c)))
         return false;
       vmm_jump_enter (c, next);
       return true;
@@ -233,13 +243,26 @@ come_back (VmmVcpu *c, VmmBack back)
   return false;
 }
 
+/* Until where code may run: b whole, and on to the next point of the trace. */
+static inline uint64_t
+look_at (const VmmVcpu *c, const VmmBlock *b)
+{
+  uint64_t end = c->slice_end, block_end = c->instructions + b->count;
+  if (VMM_UNLIKELY (c->trace.next < end))
+    end = c->trace.next > block_end ? c->trace.next : block_end;
+  return end;
+}
+
 static VmmBack
 enter (VmmVcpu *c, const VmmBlock *b)
 {
   VmmEngine *engine = c->engine;
   vmm_jump_mode (c);
   if (engine->counted)
-    c->left = (int64_t) (c->slice_end - c->instructions);
+    {
+      c->left_end = look_at (c, b);
+      c->left = (int64_t) (c->left_end - c->instructions);
+    }
   c->stat.enters++;
   atomic_store (&engine->in_code, true);
   VmmBack back = vmm_enter (c, c->now, engine->code + b->code);
@@ -260,6 +283,8 @@ void
 vmm_engine_run (VmmVcpu *c)
 {
   VmmEngine *engine = c->engine;
+  if (VMM_UNLIKELY (c->config.stress))
+    vmm_stress_block (c);
   VmmBlock *b = next_code (c);
   if (!b)
     return;
@@ -270,12 +295,14 @@ vmm_engine_run (VmmVcpu *c)
           vmm_run_single (c);
           return;
         }
+      if (VMM_UNLIKELY (c->instructions >= c->trace.next))
+        vmm_trace_point (c);
       VmmBack back = enter (c, b);
       if (!engine->counted)
         c->instructions++;
       else if (back == VMM_BACK_EXIT || back == VMM_BACK_INDIRECT || back == VMM_BACK_ATTENTION
                || back == VMM_BACK_BUDGET)
-        c->instructions = c->slice_end - (uint64_t) c->left;
+        c->instructions = c->left_end - (uint64_t) c->left;
       if (!come_back (c, back))
         return;
       if (atomic_load_explicit (&c->attention, memory_order_relaxed) & c->alert)

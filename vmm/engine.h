@@ -85,6 +85,8 @@ vmm_in_code (const VmmEngine *engine, uintptr_t address)
 VmmCode *vmm_code_at (const VmmEngine *engine, uint32_t offset);
 /* The instruction of `code` at this offset in the cache. */
 unsigned vmm_code_insn (const VmmEngine *engine, const VmmCode *code, uint32_t offset);
+/* The code goes to another address. */
+bool vmm_code_move (VmmEngine *engine);
 /* The block's code leads to the dispatcher from now on. */
 void vmm_code_drop (VmmVcpu *c, VmmBlock *b);
 /* Is there room for a block? */
@@ -116,6 +118,8 @@ void vmm_jump_reset (VmmVcpu *c);
 /* Before code is entered: if it is of another mode than the jumps of c->now, they are reset. */
 void vmm_jump_mode (VmmVcpu *c);
 void vmm_jump_finish (VmmEngine *engine);
+/* The code lies `by` bytes further on. */
+void vmm_jump_rebase (VmmEngine *engine, uint32_t by);
 /* Indirect jumps to c->eip shall go to b. */
 void vmm_jump_enter (VmmVcpu *c, VmmBlock *b);
 /* The block is gone, or has other code. */
@@ -147,5 +151,7 @@ void vmm_engine_left (VmmVcpu *c);
 
 /* ---- trap.c ---- */
 
+/* Tables with the same contents; NULL if there is no memory. */
+VmmTables *vmm_tables_copy (const VmmTables *t);
 /* The words of the tables that `page` lies among are there. */
 void vmm_tables_ready (VmmTables *t, uint32_t page);

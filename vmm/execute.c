@@ -71,16 +71,26 @@ resync (VmmVcpu *c)
 }
 
 static void
+slice_over (VmmVcpu *c)
+{
+  if (c->instructions >= c->budget_end)
+    vmm_leave (c, VMM_EXIT_TIME_SLICE);
+  else if (c->instructions >= c->trace.next)
+    vmm_trace_point (c);
+  vmm_trace_plan (c);
+}
+
+static void
 boundary (VmmVcpu *c)
 {
   /* What the host asks for between two slices comes before the first instruction of the next. */
-  for (bool resumed = true; resumed;)
+  for (;;)
     {
-      if (atomic_load_explicit (&c->attention, memory_order_relaxed))
-        vmm_attend (c);
-      resumed = c->instructions >= c->slice_end;
-      if (resumed)
-        vmm_leave (c, VMM_EXIT_TIME_SLICE);
+      if (atomic_load_explicit (&c->attention, memory_order_relaxed) && vmm_attend (c))
+        continue;
+      if (c->instructions < c->slice_end)
+        break;
+      slice_over (c);
     }
   c->stop_block = false;
   resync (c);

@@ -72,6 +72,11 @@ vmm_coroutine_free (VmmVcpu *c)
 void
 vmm_coroutine_abandon (VmmVcpu *c)
 {
+  if (c->blocks) /* what came before in the block was executed */
+    {
+      c->instructions = vmm_retired (c);
+      c->blocks->running = NULL;
+    }
   c->guest_rsp = NULL;
   c->in_exit = false;
   c->delivering = c->delivering_exception = c->external = false;
@@ -156,6 +161,8 @@ vmm_leave (VmmVcpu *c, VmmExitReason reason)
   __sanitizer_finish_switch_fiber (c->guest_fake_stack, &c->host_stack_bottom, &c->host_stack_size);
 #endif
   vmm_called_slow (c);
+  if (c->config.counted) /* the new slice may end within the block */
+    c->stop_block = true;
 }
 
 void

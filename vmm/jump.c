@@ -95,6 +95,16 @@ vmm_jump_reset (VmmVcpu *c)
     c->tables[user]->no_targets = (uintptr_t) engine->no_targets;
 }
 
+void
+vmm_jump_rebase (VmmEngine *engine, uint32_t by)
+{
+  for (VmmJumpPage *page = engine->jump_pages; page; page = page->next_all)
+    for (unsigned i = 0; i < TARGETS; i++)
+      page->targets[i] += by;
+  for (unsigned i = 0; i < TARGETS; i++)
+    engine->no_targets[i] += by;
+}
+
 static uint64_t
 biased (const uint32_t *targets, uint32_t eip)
 {
@@ -152,7 +162,7 @@ vmm_jump_enter (VmmVcpu *c, VmmBlock *b)
   VmmTables *t = c->now;
   uint32_t base = c->seg[VMM_CS].base, linear = base + b->eip;
   /* Only what a flush would find. */
-  if ((base & 0xfff) || t->read[linear >> 12] == VMM_NO_ACCESS)
+  if ((c->config.stress & VMM_STRESS_UNLINKED) || (base & 0xfff) || t->read[linear >> 12] == VMM_NO_ACCESS)
     return;
   VmmJumpPage *page = find_page (c, b);
   if (!page)

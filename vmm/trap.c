@@ -84,6 +84,32 @@ vmm_tables_ready (VmmTables *t, uint32_t page)
   t->ready[chunk / 64] |= 1ull << (chunk % 64);
 }
 
+VmmTables *
+vmm_tables_copy (const VmmTables *t)
+{
+  const size_t rest = offsetof (VmmTables, used_count);
+  VmmTables *copy = vmm_tables_new ();
+  if (!copy)
+    return NULL;
+  copy->no_targets = t->no_targets;
+  for (uint32_t page = 0; page < VMM_PAGES; page += CHUNK)
+    if (t->ready[page / CHUNK / 64] >> (page / CHUNK % 64) & 1)
+      {
+        vmm_tables_ready (copy, page);
+        memcpy (copy->read + page, t->read + page, CHUNK * sizeof *t->read);
+        memcpy (copy->write + page, t->write + page, CHUNK * sizeof *t->write);
+        memcpy (copy->jump + page, t->jump + page, CHUNK * sizeof *t->jump);
+      }
+  for (uint32_t n = 0; n < t->used_count; n++)
+    {
+      uint32_t page = copy->used[n] = t->used[n];
+      copy->phys[page] = t->phys[page];
+      copy->flags[page] = t->flags[page];
+    }
+  memcpy ((uint8_t *) copy + rest, (const uint8_t *) t + rest, sizeof *t - rest);
+  return copy;
+}
+
 /* A word that was never looked at? */
 static bool
 table_trap (VmmVcpu *c, uintptr_t address)
@@ -210,7 +236,10 @@ on_kick (int sig, siginfo_t *info, void *context)
       return;
     }
   if (info->si_code == SI_TIMER)
-    atomic_fetch_or (&c->attention, ATT_KICK);
+    {
+      atomic_store (&c->stress_kicked, true);
+      atomic_fetch_or (&c->attention, ATT_KICK);
+    }
   if (!c->engine || !(atomic_load (&c->attention) & c->alert))
     return;
   c->stat.kicks++;

@@ -136,6 +136,8 @@ vmm_vcpu_new (VmmVm *vm, const VmmVcpuConfig *config, const char **error)
     return NULL;
   c->vm = vm;
   c->config = *config;
+  c->trace.next = UINT64_MAX;
+  c->trace.ram_next = config->trace_ram;
   atomic_store (&c->pins, VMM_PIN_A20);
   if (!vmm_traps_install () || !(c->tables[0] = vmm_tables_new ())
       || !(c->tables[1] = vmm_tables_new ()) || !vmm_coroutine_new (c)
@@ -165,6 +167,7 @@ vmm_vcpu_free (VmmVcpu *c)
     vmm_apic_free (c->apic);
   if (c->blocks)
     vmm_blocks_free (c->blocks);
+  c->blocks = NULL;
   vmm_pace_end (c);
   vmm_engine_free (c->engine);
   vmm_coroutine_free (c);
@@ -182,11 +185,21 @@ vmm_vcpu_exit (VmmVcpu *c)
 VmmExitReason
 vmm_vcpu_execute (VmmVcpu *c, uint64_t budget)
 {
-  c->slice_end = c->instructions + budget;
-  if (c->slice_end < c->instructions)
-    c->slice_end = UINT64_MAX;
+  uint64_t retired = vmm_retired (c); /* it may go on in the middle of a block */
+  c->budget_end = retired + budget;
+  if (c->budget_end < retired)
+    c->budget_end = UINT64_MAX;
+  vmm_trace_begin (c);
   VmmVcpu *before = vmm_traps_enter (c);
-  VmmExitReason reason = vmm_coroutine_enter (c);
+  VmmExitReason reason;
+  do
+    {
+      if (VMM_UNLIKELY (c->config.stress))
+        vmm_stress_enter (c);
+      reason = vmm_coroutine_enter (c);
+    }
+  while (VMM_UNLIKELY (c->config.stress) && reason == VMM_EXIT_TIME_SLICE
+         && vmm_stress_kicked (c));
   vmm_traps_leave (before);
   return reason;
 }

@@ -289,7 +289,9 @@ struct VmmVcpu {
   uint8_t inhibit;  /* VMM_INHIBIT_*, cleared after the next instruction */
   bool stop_block;  /* leave the block after this instruction (mapping, code or mode changed) */
   uint64_t instructions;   /* retired */
-  uint64_t slice_end;      /* value of `instructions` at which the budget ends */
+  uint64_t slice_end;      /* value of `instructions` at which the loop has to look: budget, trace */
+  uint64_t budget_end;     /* at which the budget ends */
+  uint64_t left_end;       /* counted: at which `left` is 0 */
   VmmTables *tables[2];    /* [user] */
   VmmTables *now;          /* tables[user] as of the last boundary, for the flat handlers */
 
@@ -354,6 +356,12 @@ struct VmmVcpu {
   timer_t pace; /* vmm_vcpu_pace () */
   bool pacing;
   unsigned long thread_seen; /* pthread_self () of who ran it last */
+  struct {
+    uint64_t next;  /* value of `instructions` from which on config.trace is called */
+    uint64_t points, ram_next;
+  } trace;
+  uint64_t random;    /* config.stress */
+  _Atomic bool stress_kicked; /* ATT_KICK is that of VMM_STRESS_KICK */
   bool in_exit;       /* an exit waits to be resumed in the middle of an instruction */
   /* AddressSanitizer's record of both stacks (exit.c) */
   void *guest_fake_stack, *host_fake_stack;
@@ -429,6 +437,22 @@ bool vmm_traps_install (void);
 VmmVcpu *vmm_traps_enter (VmmVcpu *c);
 void vmm_traps_leave (VmmVcpu *before);
 void vmm_pace_end (VmmVcpu *c);
+
+/* ---- stress.c ---- */
+
+/* Between two blocks of the translator, and when guest code is entered. */
+void vmm_stress_block (VmmVcpu *c);
+void vmm_stress_enter (VmmVcpu *c);
+/* Was this end of a slice ours? */
+bool vmm_stress_kicked (VmmVcpu *c);
+
+/* ---- trace.c ---- */
+
+void vmm_trace_begin (VmmVcpu *c);
+/* Calls config.trace. */
+void vmm_trace_point (VmmVcpu *c);
+/* slice_end from budget_end and trace.next. */
+void vmm_trace_plan (VmmVcpu *c);
 
 /* ---- jump.c ---- */
 

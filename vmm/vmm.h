@@ -87,6 +87,15 @@ typedef enum {
   VMM_ENGINE_INTERPRET, /* one instruction after the other by its handler: the reference */
 } VmmEngineKind;
 
+typedef struct VmmTraceState VmmTraceState;
+
+/* VmmVcpuConfig.stress */
+#define VMM_STRESS_UNLINKED 1u /* the translator comes back, and looks for events, after each block */
+#define VMM_STRESS_DROP 2u     /* between blocks access tables, jump tables or all code are forgotten */
+#define VMM_STRESS_SHORT 4u    /* blocks of one instruction */
+#define VMM_STRESS_MOVE 8u     /* between blocks code and access tables go to other host addresses */
+#define VMM_STRESS_KICK 16u    /* a timer kicks again and again; what it ends goes on by itself */
+
 typedef struct {
   void *opaque; /* handed to the callbacks */
   VmmEngineKind engine;
@@ -98,6 +107,7 @@ typedef struct {
      userfaultfd. */
   bool precise_flags, plain_host;
   uint8_t heat;        /* executions of a block before it is translated */
+  uint8_t stress;      /* VMM_STRESS_* */
   uint32_t code_cache; /* bytes, 0 for the usual */
   unsigned index; /* processor number; 0 is the bootstrap processor */
   uint64_t tsc_hz;
@@ -131,6 +141,14 @@ typedef struct {
   VmmCall (*mmio_write) (void *opaque, uint32_t address, unsigned size, bool smm, uint32_t value);
   /* Diagnostics; level 0 error, 1 warning, 2 info, 3 guest error, 4 debug.  May be NULL. */
   void (*log) (void *opaque, int level, const char *text);
+  /* Lockstep, where slices are counted; may be NULL.  Called between two instructions; returns at
+     how many instructions it wants to be called next.  The translator then calls at the end of the
+     block that reaches it, or, with trace_exact, exactly there, as the interpreter always does.  With
+     state NULL: vmm_vcpu_execute () begins. */
+  uint64_t (*trace) (void *trace_opaque, VmmVcpu *vcpu, const VmmTraceState *state);
+  void *trace_opaque;
+  bool trace_exact;
+  uint64_t trace_ram; /* instructions from one checksum of RAM to the next; 0: none */
 } VmmVcpuConfig;
 
 VmmVcpu *vmm_vcpu_new (VmmVm *vm, const VmmVcpuConfig *config, const char **error);
@@ -247,6 +265,26 @@ typedef struct {
 void vmm_vcpu_get_state (VmmVcpu *vcpu, VmmVcpuState *state);
 /* Refuses what no processor could hold; returns NULL, or what is wrong (static text). */
 const char *vmm_vcpu_set_state (VmmVcpu *vcpu, const VmmVcpuState *state);
+
+/* ---- Lockstep ---- */
+
+/* What two runs of the same machine are compared by; all of it is filled in, so memcmp will do. */
+struct VmmTraceState {
+  uint64_t instructions;
+  uint32_t gpr[8], eip, eflags;
+  VmmSegmentState segment[6], ldtr, tr;
+  uint32_t gdt_base, gdt_limit, idt_base, idt_limit;
+  uint32_t cr0, cr2, cr3, cr4, dr6, dr7;
+  uint8_t cpl, activity, inhibit, smm;
+  uint64_t fpu; /* checksum of the FXSAVE image, at every 64th point; else 0 */
+  uint64_t ram; /* checksum of RAM, after each trace_ram instructions; else 0 */
+};
+/* Bytes of memory at a linear address, as far as the TLB knows its pages; returns how many.  Between
+   exits, and from config.trace. */
+uint32_t vmm_vcpu_peek (VmmVcpu *vcpu, uint32_t linear, void *bytes, uint32_t size);
+/* Code and access tables of the translator go to other host addresses; false if the processor is in
+   the middle of an instruction, or there is no translator, or no room. */
+bool vmm_vcpu_relocate (VmmVcpu *vcpu);
 
 /* ---- Counters ---- */
 

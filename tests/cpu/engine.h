@@ -6,16 +6,22 @@
  *   engine_option (&argc, argv);     first of all: takes the option out of argv
  *   engine_configure (&config);      before vmm_vcpu_new
  *
+ * TENON_STRESS are modes that make the translator's life hard (trace_stress ()); TENON_TRACE and
+ * TENON_COMPARE the FIFO between two runs in lockstep, which meet after TENON_TRACE_EVERY instructions
+ * (1: at the end of each block).
+ *
  * The choice is kept in the environment, so that what a test starts goes the same way.  An engine
  * that there is not ends the test with 64: a run that was asked for must not pass by another's.
  */
 #pragma once
 
+#include "trace.h"
 #include "vmm.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ENGINE_VARIABLE "TENON_ENGINE"
 
@@ -68,11 +74,48 @@ engine_option (int *argc, char **argv)
   exit (64);
 }
 
+static Trace *engine_trace;
+
+static inline void
+engine_close_trace (void)
+{
+  if (!trace_close (engine_trace))
+    _exit (TRACE_DIFFERS);
+}
+
+static inline void
+engine_attach_trace (VmmVcpuConfig *config)
+{
+  const char *write = getenv ("TENON_TRACE"), *compare = getenv ("TENON_COMPARE");
+  const char *path = write ? write : compare, *every = getenv ("TENON_TRACE_EVERY");
+  if (!path)
+    return;
+  if (!engine_trace)
+    {
+      engine_trace = trace_open (path, !write, every ? strtoull (every, NULL, 10) : 1);
+      if (!engine_trace)
+        {
+          perror (path);
+          exit (64);
+        }
+      atexit (engine_close_trace);
+    }
+  trace_attach (engine_trace, config);
+  config->trace_ram = 1000000;
+}
+
 /* Budgets of the tests are exact, whatever the engine. */
 static inline void
 engine_configure (VmmVcpuConfig *config)
 {
+  const char *stress = getenv ("TENON_STRESS");
   config->engine
       = strcmp (engine_name (), "translate") ? VMM_ENGINE_INTERPRET : VMM_ENGINE_TRANSLATE;
   config->counted = true;
+  if (stress && trace_stress (stress, config))
+    {
+      fprintf (stderr, "there is no stress mode \"%s\"\n", trace_stress (stress, config));
+      exit (64);
+    }
+  engine_attach_trace (config);
 }

@@ -11,6 +11,10 @@
  * harness)
  *
  * Draining (before swaps and saves) delivers until nothing is in flight.
+ *
+ * Many guests never flush (DOS does not know how to), and a back end may keep in memory what says
+ * where data is.  So, in real time, a disk that was written to is flushed when it has been idle for
+ * two seconds, or after half a minute if it never is.
  */
 #include "internal.h"
 
@@ -44,8 +48,10 @@ struct Store {
   const TnBlockOps *ops;
   void *self;
   TnBlock *front;
-  bool used;       /* since somebody asked */
-  GThread *worker; /* lazily made */
+  bool used;                       /* since somebody asked */
+  bool dirty;                      /* written to since the last flush */
+  int64_t first_write, last_write; /* of these; g_get_monotonic_time () */
+  GThread *worker;                 /* lazily made */
   GAsyncQueue *queue;
 };
 
@@ -68,6 +74,7 @@ struct TnBlockHub {
   unsigned in_flight;            /* submitted and not delivered; under the machine lock */
   uint64_t submitted, delivered; /* serials */
   GSource *source;               /* real time */
+  GSource *idle;                 /* real time: looks for dirty stores */
   TnEvent *event;                /* counted time */
 };
 
@@ -192,6 +199,80 @@ source_dispatch (GSource *source, GSourceFunc callback, void *data)
   return G_SOURCE_CONTINUE;
 }
 
+/* ---- Flushes that nobody asked for ---- */
+
+#define IDLE_US (2 * G_USEC_PER_SEC)
+#define BUSY_US (30 * G_USEC_PER_SEC)
+
+static void submit (TnBlock *block, RequestKind kind, uint64_t offset, void *buffer, size_t size,
+                    TnBlockFunc done, void *data);
+
+static void
+note_write (TnBlockHub *hub, Store *store)
+{
+  if (hub->idle == NULL)
+    return;
+  store->last_write = g_get_monotonic_time ();
+  if (store->dirty)
+    return;
+  store->dirty = true;
+  store->first_write = store->last_write;
+  if (g_source_get_ready_time (hub->idle) < 0)
+    g_source_set_ready_time (hub->idle, store->first_write + IDLE_US);
+}
+
+static void
+idle_flushed (void *self, int error, void *data)
+{
+  Store *store = data;
+
+  if (error != 0 && error != ENOMEDIUM)
+    tn_machine_log (store->hub->machine, "machine", TN_LOG_WARNING,
+                    "%s: what the guest wrote cannot be flushed: %s", store->name,
+                    g_strerror (error));
+}
+
+/* Returns when to look again, or -1. */
+static int64_t
+flush_idle (Store *store, int64_t now)
+{
+  int64_t when = MIN (store->last_write + IDLE_US, store->first_write + BUSY_US);
+  bool used = store->used;
+
+  if (!store->dirty || store->front == NULL)
+    return -1;
+  if (when > now)
+    return when;
+  submit (store->front, REQUEST_FLUSH, 0, NULL, 0, idle_flushed, store);
+  store->used = used;
+  return -1;
+}
+
+static gboolean
+idle_dispatch (GSource *source, GSourceFunc callback, void *data)
+{
+  TnBlockHub *hub = data;
+  int64_t now = g_get_monotonic_time (), next = -1;
+
+  tn_machine_lock (hub->machine);
+  g_source_set_ready_time (source, -1);
+  for (unsigned n = 0; n < hub->stores->len; n++)
+    {
+      int64_t when = flush_idle (hub->stores->pdata[n], now);
+
+      if (when >= 0 && (next < 0 || when < next))
+        next = when;
+    }
+  if (next >= 0)
+    g_source_set_ready_time (source, next);
+  tn_machine_unlock (hub->machine);
+  return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs idle_funcs = { .dispatch = idle_dispatch };
+
+/* ---- Delivery in real and counted time ---- */
+
 static GSourceFuncs source_funcs = { .dispatch = source_dispatch };
 
 static gboolean
@@ -213,6 +294,25 @@ counted_event (void *data)
 
 /* ---- Hub and stores ---- */
 
+static GSource *
+add_source (TnBlockHub *hub, GSourceFuncs *funcs)
+{
+  GSource *source = g_source_new (funcs, sizeof (GSource));
+
+  g_source_set_callback (source, source_callback, hub, NULL);
+  g_source_attach (source, hub->machine->context);
+  return source;
+}
+
+static void
+remove_source (GSource *source)
+{
+  if (source == NULL)
+    return;
+  g_source_destroy (source);
+  g_source_unref (source);
+}
+
 TnBlockHub *
 tn_block_hub_new (TnMachine *m, bool by_hand)
 {
@@ -231,9 +331,8 @@ tn_block_hub_new (TnMachine *m, bool by_hand)
       hub->event = tn_event_new (m->clock, counted_event, hub);
       return hub;
     }
-  hub->source = g_source_new (&source_funcs, sizeof (GSource));
-  g_source_set_callback (hub->source, source_callback, hub, NULL);
-  g_source_attach (hub->source, m->context);
+  hub->source = add_source (hub, &source_funcs);
+  hub->idle = add_source (hub, &idle_funcs);
   return hub;
 }
 
@@ -259,11 +358,8 @@ tn_block_hub_free (TnBlockHub *hub)
   for (unsigned n = 0; n < hub->stores->len; n++)
     store_free (hub->stores->pdata[n]);
   g_ptr_array_unref (hub->stores);
-  if (hub->source != NULL)
-    {
-      g_source_destroy (hub->source);
-      g_source_unref (hub->source);
-    }
+  remove_source (hub->source);
+  remove_source (hub->idle);
   tn_event_free (hub->event);
   g_mutex_clear (&hub->lock);
   g_cond_clear (&hub->cond);
@@ -476,6 +572,10 @@ submit (TnBlock *block, RequestKind kind, uint64_t offset, void *buffer, size_t 
                   .data = data };
   if (store)
     store->used = true;
+  if (store && kind == REQUEST_WRITE)
+    note_write (hub, store);
+  if (store && kind == REQUEST_FLUSH)
+    store->dirty = false;
   r->ops = store ? store_ops (store, &r->self) : NULL;
   r->serial = hub->submitted++;
   hub->in_flight++;

@@ -45,7 +45,8 @@ void tn_block_eject (TnBlock *block);
 /* The guest wants the medium to stay in: the user is asked to mean it. */
 void tn_block_set_locked (TnBlock *block, bool locked);
 
-/* ---- Back end (TN_KIND_BLOCK): read, write and flush run off the lock, one at a time ---- */
+/* ---- Back end (TN_KIND_BLOCK): read, write and flush run off the lock, one at a time ----
+   In real time the core also flushes what was written when the disk has been idle for 2 s. */
 
 struct TnBlockOps {
   TnBlockInfo (*info) (void *self); /* under the lock */

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define STRUCTURES 3 /* copy of the footer, header, table */
+
 typedef struct {
   const char *what;
   uint64_t start, end;
@@ -21,7 +23,7 @@ typedef struct {
   uint64_t limit;   /* end of what blocks may use */
   uint64_t *blocks; /* offset in sectors << 32 | number of the block */
   uint32_t count;
-  Place places[3 + VHD_LOCATORS];
+  Place places[STRUCTURES + VHD_LOCATORS];
   unsigned n_places;
 } Check;
 
@@ -99,11 +101,11 @@ collect_places (Check *c, uint64_t file_size)
     add_locator (c, &v->header.locators[n], file_size);
 }
 
-/* Locators are only read: where these lie matters for the blocks alone. */
+/* Locators are hints, and only read: nothing is lost where they lie on something else. */
 static bool
 check_places (Check *c)
 {
-  for (unsigned i = 0; i < c->n_places && i < 3; i++)
+  for (unsigned i = 0; i < STRUCTURES; i++)
     for (unsigned j = 0; j < i; j++)
       if (c->places[i].start < c->places[j].end && c->places[j].start < c->places[i].end
           && !vhd_problem (c->problems, TN_IMAGE_LOSS, "has %s on %s", c->places[i].what,
@@ -119,8 +121,8 @@ check_against_places (Check *c, uint64_t entry)
 
   for (unsigned n = 0; n < c->n_places; n++)
     if (start < c->places[n].end && c->places[n].start < end)
-      return vhd_problem (c->problems, TN_IMAGE_LOSS, "has block %u on %s", (uint32_t) entry,
-                          c->places[n].what);
+      return vhd_problem (c->problems, n < STRUCTURES ? TN_IMAGE_LOSS : TN_IMAGE_NOTE,
+                          "has block %u on %s", (uint32_t) entry, c->places[n].what);
   return true;
 }
 

@@ -575,8 +575,10 @@ main (int argc, char **argv)
       g_ptr_array_add (names, g_strndup (name, strlen (name) - 3));
   g_dir_close (dir);
   g_ptr_array_sort (names, compare_names);
+  /* display-text needs a terminal, disk-nbd a server: its own test plays one. */
   for (unsigned n = 0; n < names->len; n++)
-    if (strcmp (names->pdata[n], "display-text") != 0 || isatty (STDIN_FILENO)) /* needs one */
+    if ((strcmp (names->pdata[n], "display-text") != 0 || isatty (STDIN_FILENO))
+        && strcmp (names->pdata[n], "disk-nbd") != 0)
       add_tests (names->pdata[n]);
   result = g_test_run ();
   g_ptr_array_unref (names);

@@ -11,7 +11,8 @@
  * A drive that is reset while its back end still works stays BSY until the request has come home:
  * the buffer belongs to the back end until then.
  *
- * Departures: DRQ and INTRQ of commands without a medium access come at once.
+ * A command that needs no medium is done at once, but says so, with an interrupt, only after the time
+ * that a drive would take: drivers write a command and only then begin to wait for its end.
  */
 #include "ata.h"
 
@@ -20,6 +21,8 @@
 
 static void ready_in (AtaDrive *d);
 static void ready_out (AtaDrive *d, bool first);
+
+#define ANSWER_TIME (50 * TN_NS_PER_US)
 
 static bool
 is_packet (const AtaDrive *d)
@@ -39,9 +42,44 @@ chunk_limit (const AtaDrive *d)
   return ATA_BUFFER_SIZE / (d->raw ? ATAPI_RAW_SECTOR : media_block (d));
 }
 
+/* Shown as BSY until then. */
+static void
+hold (AtaDrive *d)
+{
+  d->held = true;
+  d->held_status = d->status;
+  d->held_due = tn_device_now (d->setup.device) + ANSWER_TIME;
+  d->status = ATA_SR_BSY;
+  tn_timer_set (d->timer, d->held_due);
+}
+
+static void
+release (AtaDrive *d)
+{
+  d->held = false;
+  d->held_due = TN_TIME_NEVER;
+  tn_timer_cancel (d->timer);
+}
+
+static void
+timer_event (void *self, void *data)
+{
+  AtaDrive *d = data;
+  if (!d->held)
+    return;
+  d->status = d->held_status;
+  release (d);
+  ata_set_intrq (d, true);
+}
+
 void
 ata_set_intrq (AtaDrive *d, bool level)
 {
+  if (level && d->dispatching)
+    {
+      hold (d);
+      return;
+    }
   d->intrq = level;
   d->setup.host->intrq (d);
 }
@@ -271,7 +309,11 @@ static void
 out_filled (AtaDrive *d)
 {
   if (d->phase == ATA_PACKET)
-    atapi_packet (d);
+    {
+      d->dispatching = true;
+      atapi_packet (d);
+      d->dispatching = false;
+    }
   else if (d->pos < d->length)
     ready_out (d, false);
   else if (d->cdrom)
@@ -288,7 +330,7 @@ ata_data_in (AtaDrive *d, void *items, uint32_t count, unsigned size)
 {
   uint8_t *to = items;
   uint32_t moved = 0;
-  while (moved < count && d->phase == ATA_DATA_IN)
+  while (moved < count && d->phase == ATA_DATA_IN && !d->held)
     {
       uint32_t rest = d->block_end - d->pos;
       uint32_t n = MIN (count - moved, (rest + size - 1) / size);
@@ -328,7 +370,7 @@ void
 ata_dma_ready (AtaDrive *d)
 {
   bool in = d->phase == ATA_DMA_IN;
-  if (!in && d->phase != ATA_DMA_OUT)
+  if ((!in && d->phase != ATA_DMA_OUT) || d->held)
     return;
   d->pos += d->setup.host->dma (d, d->buffer + d->pos, d->length - d->pos, in);
   if (d->pos < d->length)
@@ -406,6 +448,7 @@ ata_command (AtaDrive *d, uint8_t command)
   if ((d->status & ATA_SR_BSY) && !(d->cdrom && command == ATA_CMD_DEVICE_RESET))
     return;
   ata_set_intrq (d, false);
+  release (d);
   d->command = command;
   if (!(d->status & ATA_SR_BSY))
     {
@@ -413,10 +456,12 @@ ata_command (AtaDrive *d, uint8_t command)
       d->dma = d->raw = false;
       d->left = d->chunk = d->pos = d->block_end = d->length = 0;
     }
+  d->dispatching = true;
   if (d->cdrom)
     atapi_command (d);
   else
     disk_command (d);
+  d->dispatching = false;
 }
 
 /* ---- Reset ---- */
@@ -439,6 +484,7 @@ ata_signature (AtaDrive *d)
 void
 ata_reset_begin (AtaDrive *d)
 {
+  release (d);
   d->status = ATA_SR_BSY;
   d->drive_head = 0;
   d->reset_pending = d->in_flight;
@@ -565,9 +611,11 @@ ata_init (AtaDrive *d, const AtaSetup *setup, GError **error)
 {
   TnBlockInfo info;
   d->setup = *setup;
+  d->held_due = TN_TIME_NEVER;
   d->exists = setup->link != NULL || setup->kind == ATA_KIND_CDROM;
   if (!d->exists)
     return true;
+  d->timer = tn_device_timer_new (setup->device, setup->slave ? "slave" : "master", timer_event, d);
   d->block = tn_device_block (setup->device, setup->link, medium_changed, d, error);
   if (!d->block)
     return false;
@@ -625,6 +673,9 @@ const TnField ata_drive_fields[] = {
   TN_FIELD (AtaDrive, smart_test, 2),
   TN_FIELD (AtaDrive, smart_result, 2),
   TN_FIELD (AtaDrive, smart_hours, 2),
+  TN_FIELD (AtaDrive, held, 2),
+  TN_FIELD (AtaDrive, held_status, 2),
+  TN_FIELD_TIME (AtaDrive, held_due, 2),
   TN_FIELD_END,
 };
 
@@ -635,6 +686,8 @@ transfer_valid (const AtaDrive *d)
   bool dma = d->phase == ATA_DMA_IN || d->phase == ATA_DMA_OUT;
   bool request = d->phase == ATA_READING || d->phase == ATA_WRITING;
   bool out = d->phase == ATA_DATA_OUT || d->phase == ATA_DMA_OUT || d->phase == ATA_WRITING;
+  if (d->held && (request || d->phase == ATA_FLUSHING || (d->held_status & ATA_SR_BSY)))
+    return false;
   if (d->phase >= ATA_N_PHASES || d->pos > d->length || d->block_end > d->length
       || d->length > ATA_BUFFER_SIZE || d->chunk > chunk_limit (d))
     return false;
@@ -662,6 +715,8 @@ ata_restored (AtaDrive *d, GError **error)
   if (!transfer_valid (d) || !(d->cdrom ? atapi_restored (d) : disk_restored (d)))
     return tn_device_fail (d->setup.device, error, TN_ERROR_STATE, "state of drive %u cannot be",
                            d->setup.number);
+  if (d->held)
+    tn_timer_set (d->timer, d->held_due);
   if (d->phase == ATA_READING || d->phase == ATA_WRITING || d->phase == ATA_FLUSHING)
     submit (d);
   return true;

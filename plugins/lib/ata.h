@@ -107,6 +107,11 @@ struct AtaDrive {
 
   /* Transfer: `left` blocks from `next` on are still to be exchanged with the back end. */
   uint8_t phase;
+  /* The end of a command that asks no back end shows only after a while: what the status will be. */
+  TnTimer *timer;
+  bool dispatching, held;
+  uint8_t held_status;
+  int64_t held_due;
   bool dma, raw, reset_pending;
   uint32_t next, left, chunk;
   uint32_t pos, block_end, length; /* in the buffer; pos <= block_end <= length */

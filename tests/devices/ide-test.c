@@ -46,10 +46,19 @@ new_controller (bool decode)
   return h;
 }
 
+/* Until the back end and the drive have done what they do. */
+static void
+settle (TnHarness *h)
+{
+  tn_harness_settle (h);
+  tn_harness_clock_step (h, 100 * 1000);
+  tn_harness_settle (h);
+}
+
 static uint8_t
 status (TnHarness *h, uint16_t base)
 {
-  tn_harness_settle (h);
+  settle (h);
   return tn_harness_in8 (h, base + STATUS);
 }
 
@@ -170,6 +179,10 @@ test_identify (void)
   uint8_t id[512], sum = 0;
   command (h, PRIMARY, 0xec);
   tn_harness_settle (h);
+  g_assert_cmphex (tn_harness_in8 (h, 0x3f6), ==, BSY); /* never at once */
+  g_assert_false (tn_harness_line (h, "isa:14"));
+  roundtrip (h, "ide");
+  settle (h);
   g_assert_true (tn_harness_line (h, "isa:14"));
   g_assert_cmphex (tn_harness_in8 (h, PRIMARY + STATUS), ==, READY | DRQ);
   g_assert_false (tn_harness_line (h, "isa:14"));
@@ -201,7 +214,7 @@ check_read (TnHarness *h, uint8_t opcode, uint32_t lba, unsigned count, unsigned
   while (done < count)
     {
       unsigned n = MIN (per_block, count - done);
-      tn_harness_settle (h);
+      settle (h);
       g_assert_true (tn_harness_line (h, "isa:14"));
       g_assert_cmphex (tn_harness_in8 (h, PRIMARY + STATUS), ==, READY | DRQ);
       tn_harness_ins (h, PRIMARY, got + done * 512, n * 512 / size, size);
@@ -282,7 +295,7 @@ test_write (void)
     {
       g_assert_cmphex (status (h, PRIMARY), ==, READY | DRQ);
       tn_harness_outs (h, PRIMARY, data + i * 512, 256, 2);
-      tn_harness_settle (h);
+      settle (h);
       g_assert_true (tn_harness_line (h, "isa:14"));
       if (i == 3 || i == 127)
         roundtrip (h, "ide");
@@ -321,7 +334,7 @@ test_interrupt_mask (void)
   TnHarness *h = new_controller (true);
   tn_harness_out8 (h, 0x3f6, 0x0a);
   command (h, PRIMARY, 0xec);
-  tn_harness_settle (h);
+  settle (h);
   g_assert_false (tn_harness_line (h, "isa:14"));
   tn_harness_out8 (h, 0x3f6, 0x08);
   g_assert_true (tn_harness_line (h, "isa:14"));
@@ -354,11 +367,11 @@ test_dma_read (void)
   tn_harness_out8 (h, BM, 0x08);
   set_lba (h, PRIMARY, 50, 0);
   command (h, PRIMARY, 0xc8);
-  tn_harness_settle (h);
+  settle (h);
   g_assert_false (tn_harness_line (h, "isa:14"));
   roundtrip (h, "ide");
   tn_harness_out8 (h, BM, 0x09);
-  tn_harness_settle (h);
+  settle (h);
   g_assert_true (tn_harness_line (h, "isa:14"));
   g_assert_cmphex (tn_harness_in8 (h, BM + 2) & 7, ==, 4);
   g_assert_cmphex (tn_harness_in8 (h, PRIMARY + STATUS), ==, READY);
@@ -384,7 +397,7 @@ test_dma_write (void)
   set_lba (h, PRIMARY, 1000, 8);
   command (h, PRIMARY, 0xca);
   tn_harness_out8 (h, BM, 0x01);
-  tn_harness_settle (h);
+  settle (h);
   g_assert_true (tn_harness_line (h, "isa:14"));
   g_assert_cmphex (tn_harness_in8 (h, BM + 2) & 7, ==, 4);
   g_assert_cmphex (tn_harness_in8 (h, PRIMARY + STATUS), ==, READY);
@@ -407,7 +420,7 @@ packet (TnHarness *h, const uint8_t *bytes, unsigned limit, bool dma)
   g_assert_cmphex (status (h, SECONDARY), ==, READY | DRQ);
   g_assert_cmphex (tn_harness_in8 (h, SECONDARY + COUNT) & 7, ==, 1);
   tn_harness_outs (h, SECONDARY, cdb, 6, 2);
-  tn_harness_settle (h);
+  settle (h);
 }
 
 /* Takes the data of a packet command; returns how many bytes came. */
@@ -422,7 +435,7 @@ take_data (TnHarness *h, uint8_t *to, unsigned room)
       g_assert_cmpuint (total + n + 1, <=, room + 1);
       tn_harness_ins (h, SECONDARY, to + total, (n + 1) / 2, 2);
       total += n;
-      tn_harness_settle (h);
+      settle (h);
     }
   g_assert_cmphex (tn_harness_in8 (h, SECONDARY + COUNT) & 7, ==, 3);
   return total;
@@ -453,7 +466,7 @@ test_packet_start (void)
   g_assert_cmphex (tn_harness_in8 (h, SECONDARY + MID), ==, 0x14);
   g_assert_cmphex (tn_harness_in8 (h, SECONDARY + HIGH), ==, 0xeb);
   command (h, SECONDARY, 0xa1);
-  tn_harness_settle (h);
+  settle (h);
   g_assert_true (tn_harness_line (h, "isa:15"));
   g_assert_cmphex (status (h, SECONDARY), ==, READY | DRQ);
   tn_harness_ins (h, SECONDARY, id, 256, 2);
@@ -510,7 +523,7 @@ test_packet_dma (void)
   tn_harness_out32 (h, BM + 8 + 4, PRD);
   packet (h, read10, 0, true);
   tn_harness_out8 (h, BM + 8, 0x09);
-  tn_harness_settle (h);
+  settle (h);
   g_assert_true (tn_harness_line (h, "isa:15"));
   g_assert_cmphex (tn_harness_in8 (h, BM + 8 + 2) & 7, ==, 4);
   g_assert_cmphex (tn_harness_in8 (h, SECONDARY + STATUS), ==, READY);
@@ -625,7 +638,7 @@ fuzz_step (TnHarness *h, GRand *rand)
       tn_harness_out8 (h, base == PRIMARY ? 0x3f6 : 0x376, value & 1 ? 0 : value);
       break;
     case 7:
-      tn_harness_settle (h);
+      settle (h);
       break;
     case 8:
       tn_harness_in32 (h, base + (value & 7));
@@ -724,7 +737,7 @@ test_smart (void)
   TnHarness *h = new_controller (true);
   uint8_t data[512], limits[512], log[512];
   command (h, PRIMARY, 0xec);
-  tn_harness_settle (h);
+  settle (h);
   tn_harness_ins (h, PRIMARY, data, 256, 2);
   g_assert_cmphex (word (data, 82) & 1, ==, 1);
   g_assert_cmphex (word (data, 85) & 1, ==, 1);

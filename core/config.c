@@ -48,6 +48,7 @@ static const Key machine_keys[] = {
   { "additions", KEY_BOOL, offsetof (TnConfig, additions) },
 };
 static const Key cpu_keys[] = {
+  { "perf-map", KEY_BOOL, offsetof (TnConfig, perf_map) },
   { "apic", KEY_BOOL, offsetof (TnConfig, apic) },
   { "tsc-hz", KEY_UINT, offsetof (TnConfig, tsc_hz), 1000000, 10000000000 },
   { "apic-bus-hz", KEY_UINT, offsetof (TnConfig, apic_bus_hz), 1000000, 1000000000 },

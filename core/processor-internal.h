@@ -44,5 +44,6 @@ struct TnProcessor {
   /* counters */
   uint64_t halts_ns, resets;
   uint32_t *ports; /* cycles at each port; they wrap */
+  FILE *perf_map; /* or NULL */
   uint8_t *timed;  /* ports whose devices ask for the time */
 };

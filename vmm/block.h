@@ -30,7 +30,7 @@ struct VmmBlock
   bool sync;        /* the last instruction may change mode, segments, attention ... */
   uint32_t address; /* physical, of the first byte */
   uint32_t second;  /* physical page on which the rest lies, or VMM_BLOCK_NO_PAGE */
-  uint32_t eip;     /* of the first byte */
+  uint32_t eip, base; /* of the first byte; of CS */
   uint32_t code;    /* translated: offset in the code cache; 0 if not */
   uint64_t code_end; /* VmmBlockCache.code_end when it was decoded */
   VmmHandler final; /* executes *last */
@@ -86,6 +86,9 @@ const VmmBlock *vmm_block_find (VmmVcpu *c);
 /* execute.c: runs a block by its handlers; the next instruction alone. */
 void vmm_run_block (VmmVcpu *c, const VmmBlock *b);
 void vmm_run_single (VmmVcpu *c);
+/* After an instruction that may have changed what the next one is executed under: did it?  If not,
+   translated code may simply go on. */
+bool vmm_sync_matters (VmmVcpu *c);
 /* Linear addresses may mean other memory now. */
 void vmm_blocks_remapped (VmmVcpu *c);
 /* fuse.c: if the last two instructions are a compare and a jump, makes a pair of them. */

@@ -82,6 +82,30 @@ simple (Template template, unsigned size, unsigned defines, unsigned reads, unsi
 /* May look at anything and write anything; sets no flag for sure. */
 static const Description handler
     = { .template = T_HANDLER, .reads = ALL, .defines = ALL_REGISTERS };
+/* The same, but for the arithmetic flags, which it leaves alone. */
+static const Description handler_without_flags
+    = { .template = T_HANDLER, .defines = ALL_REGISTERS };
+
+/* Instructions that end their block because they may change what the next one is executed under, but
+   seldom do: code goes on behind them if they did not (engine.c). */
+static bool
+is_soft (const VmmInsn *i)
+{
+  if (i->map)
+    return i->opcode == 0x22 || i->opcode == 0x30 || i->opcode == 0xa1 || i->opcode == 0xa9
+           || i->opcode == 0x01 || i->opcode == 0x00;
+  switch (i->opcode)
+    {
+    case 0x07:
+    case 0x17:
+    case 0x1f:
+    case 0x8e:
+    case 0x9d:
+    case 0xfa:
+    case 0xfb: return true;
+    default: return false;
+    }
+}
 
 /* ADD OR ADC SBB AND SUB XOR CMP */
 static unsigned
@@ -267,6 +291,19 @@ is_mmx (uint8_t opcode)
 
 /* ---- The maps ---- */
 
+/* MOVS and STOS. */
+static Description
+string (const VmmInsn *i, unsigned size)
+{
+  Description d = handler_without_flags;
+  if (!(i->flags & (VMM_INSN_REP | VMM_INSN_REPNE)) || (i->flags & VMM_INSN_A16))
+    return d;
+  d.template = i->opcode >= 0xaa ? T_STOS : T_MOVS;
+  d.size = (uint8_t) size;
+  d.defines = 1 << VMM_ECX | 1 << VMM_EDI | (i->opcode >= 0xaa ? 0 : 1 << VMM_ESI);
+  return d;
+}
+
 static Description
 one_byte (const VmmInsn *i)
 {
@@ -338,6 +375,33 @@ one_byte (const VmmInsn *i)
     case 0xf9: return simple (T_PLAIN, 4, 0, 0, CF);
     case 0xfe:
     case 0xff: return group45 (i);
+    case 0xfc: return simple (T_CLD, 4, 0, 0, 0);
+    case 0xa4:
+    case 0xa5:
+    case 0xaa:
+    case 0xab: return string (i, byte);
+    case 0x06:
+    case 0x07:
+    case 0x0e:
+    case 0x16:
+    case 0x17:
+    case 0x1e:
+    case 0x1f:
+    case 0x60:
+    case 0x61:
+    case 0x6c ... 0x6f:
+    case 0x8c:
+    case 0x8e:
+    case 0x8f:
+    case 0xac:
+    case 0xad:
+    case 0xc8:
+    case 0xd7:
+    case 0xe4 ... 0xe7:
+    case 0xec ... 0xef:
+    case 0xfa:
+    case 0xfb:
+    case 0xfd: return handler_without_flags;
     default: return handler;
     }
 }
@@ -393,6 +457,14 @@ two_bytes (const VmmInsn *i)
       return has_memory (i) ? defining (d, 1 << VMM_EAX | 1 << VMM_EDX) : handler;
     case 0xc8 ... 0xcf:
       return size == 4 ? simple (T_BSWAP, 4, 1u << (i->opcode & 7), 0, 0) : handler;
+    case 0x00:
+    case 0x01:
+    case 0x06:
+    case 0x20 ... 0x23:
+    case 0x30 ... 0x33:
+    case 0xa0 ... 0xa2:
+    case 0xa8:
+    case 0xa9: return i->opcode == 0 ? handler : handler_without_flags;
     default: return is_mmx (i->opcode) ? mmx (i) : handler;
     }
 }
@@ -400,7 +472,7 @@ two_bytes (const VmmInsn *i)
 Description
 vmm_describe (const VmmInsn *i, bool last, bool sync)
 {
-  if (i->handler == vmm_op_ud || (last && sync))
+  if (i->handler == vmm_op_ud || (last && sync && !is_soft (i)))
     return (Description){ .template = T_TAIL, .reads = ALL, .defines = ALL_REGISTERS };
   Description d = i->map ? two_bytes (i) : one_byte (i);
   /* A memory operand of a register form that is not one. */

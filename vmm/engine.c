@@ -2,8 +2,8 @@
 /*
  * The dispatcher: enters translated code, and does what it comes back for.
  *
- * A block runs by its handlers until it has done so c->config.heat times, then it is translated.  A
- * block of one instruction on two pages, and one under alignment checks, is never translated.
+ * A block runs by its handlers until it has done so c->config.heat times, then it is translated; never
+ * under alignment checks.
  *
  * Counting (c->config.counted): each code takes its number of instructions from c->left when it is
  * entered, and does not run if there are not so many.  While it runs,
@@ -79,8 +79,10 @@ vmm_engine_stats (VmmEngine *engine, VmmStat stats[VMM_ENGINE_TOP])
 static uint32_t
 by_handler (VmmVcpu *c, const VmmInsn *insn)
 {
+  const VmmBlock *b = block_of (insn);
   settle (c, insn, insn->index_in_block);
   count (c, insn);
+  c->inhibit = 0;
   insn->handler (c, insn);
   settle (c, insn, insn->index_in_block + 1u);
   atomic_store (&c->engine->in_code, true); /* an exit takes it away */
@@ -90,6 +92,8 @@ by_handler (VmmVcpu *c, const VmmInsn *insn)
       return 1;
     }
   c->eip += insn->length;
+  if (b->sync && insn->index_in_block + 1u == b->count)
+    return vmm_sync_matters (c);
   return c->stop_block || ((insn->hints & VMM_HINT_FPU) && !c->fpu_ready);
 }
 
@@ -128,6 +132,7 @@ execute_insn (VmmVcpu *c, const VmmInsn *insn)
 {
   settle (c, insn, insn->index_in_block);
   count (c, insn);
+  c->inhibit = 0;
   insn->handler (c, insn);
   if (c->branched)
     c->branched = false;
@@ -144,16 +149,26 @@ slice_ends (const VmmVcpu *c, const VmmBlock *b)
   return c->slice_end - c->instructions < (c->engine->counted ? b->count : UNCOUNTED_MIN);
 }
 
+/* Code of a block on two pages looks whether the table has the second one. */
+static bool
+second_is_known (const VmmVcpu *c, const VmmBlock *b)
+{
+  uint32_t page = ((b->base + b->eip) >> 12) + 1;
+  return page < VMM_PAGES && c->now->phys[page] == b->second;
+}
+
 /* The block that is to run now, translated if it may be; NULL if it ran by its handlers. */
 static VmmBlock *
 next_code (VmmVcpu *c)
 {
   VmmBlockCache *bc = c->blocks;
   VmmBlock *b = (VmmBlock *) vmm_block_next (c, bc);
-  if (VMM_LIKELY (b->code != 0))
+  if (VMM_LIKELY (b->code != 0) && VMM_LIKELY (b->second == VMM_BLOCK_NO_PAGE))
     return b;
-  if (b == bc->scratch || b->second != VMM_BLOCK_NO_PAGE || vmm_ac_on (c))
+  if (b == bc->scratch || vmm_ac_on (c) || (b->second != VMM_BLOCK_NO_PAGE && !second_is_known (c, b)))
     ;
+  else if (b->code)
+    return b;
   else if (b->heat < c->engine->heat)
     b->heat++;
   else if (vmm_translate (c, b))
@@ -309,5 +324,6 @@ vmm_engine_run (VmmVcpu *c)
         return;
       b = (VmmBlock *) vmm_block_next (c, c->blocks);
     }
-  while (b->code && !c->stop_block && c->instructions < c->slice_end);
+  while (b->code && b->second == VMM_BLOCK_NO_PAGE && !c->stop_block
+         && c->instructions < c->slice_end);
 }

@@ -192,6 +192,37 @@ vmm_run_single (VmmVcpu *c)
   c->blocks->resync = true;
 }
 
+/* STI's shadow matters only if an interrupt is waiting: translated code is left at the end of a block
+   at the earliest, and whoever leaves it before the next instruction finds c->inhibit as it was. */
+static bool
+only_sti_shadow (const VmmVcpu *c)
+{
+  return c->inhibit == VMM_INHIBIT_STI && !c->config.counted && !(c->eflags & MODE_TRAPS)
+         && !c->debug_hits && !(c->dr[7] & 0xff);
+}
+
+bool
+vmm_sync_matters (VmmVcpu *c)
+{
+  VmmBlockCache *bc = c->blocks;
+  uint32_t context = bc->context;
+  uint64_t end = bc->code_end;
+  const VmmTables *tables = c->now;
+  bc->resync = true;
+  if (c->stop_block)
+    return true;
+  bool shadow = only_sti_shadow (c);
+  resync (c);
+  if (bc->single && shadow)
+    {
+      bc->single = false;
+      resync_for (c, false);
+    }
+  bc->resync = bc->single || bc->context != context || bc->code_end != end || c->now != tables
+               || (atomic_load (&c->attention) & c->alert);
+  return bc->resync;
+}
+
 /* A counted slice is exact, whatever engine runs it. */
 VMM_INLINE void
 run_counted (VmmVcpu *c, VmmBlockCache *bc, const VmmBlock *b)

@@ -420,6 +420,7 @@ drop (VmmVcpu *c, VmmTables *t, uint32_t page)
   if (VMM_UNLIKELY (t->flags[page] & VMM_TABLE_TRACK) && t->write[page] != VMM_NO_ACCESS)
     __atomic_fetch_or (&c->vm->page_flags[t->phys[page] >> 12], VMM_PAGE_DIRTY, __ATOMIC_RELAXED);
   t->read[page] = t->write[page] = VMM_NO_ACCESS;
+  t->phys[page] = VMM_NO_PAGE; /* translated code of two pages looks at it */
   vmm_jump_forget (c, t, page);
 }
 

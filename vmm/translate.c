@@ -84,14 +84,15 @@ live_at_end (Translator *t)
     }
 }
 
-/* OF after a rotate by more than one is what its maker likes; the handlers are the reference. */
+/* OF after a rotate by more than one is what the processor's maker likes, and differs between forms of
+   one instruction.  Where engines are compared, the handlers are the reference. */
 static bool
 has_undefined_of (const Translator *t, const VmmInsn *i, uint16_t live)
 {
   bool rotates = !i->map && ((i->opcode & 0xfe) == 0xc0 || (i->opcode & 0xfc) == 0xd0)
                  && !(i->modrm & 0x20);
   bool by_one = (i->opcode & 0xfe) == 0xd0 || ((i->opcode & 0xfe) == 0xc0 && (i->imm & 31) == 1);
-  return rotates && !by_one && (t->engine->precise || (live & FL_OF));
+  return rotates && !by_one && t->engine->precise && (live & FL_OF);
 }
 
 /* What cannot be copied as it stands. */
@@ -250,6 +251,25 @@ emit_count (Translator *t)
   vmm_emit_restore_flags (e);
 }
 
+/* The block's instruction ends on the next page: is that still the one that it was decoded from? */
+static void
+emit_second (Translator *t)
+{
+  Emit *e = &t->e;
+  uint32_t page = ((t->b->base + t->b->eip) >> 12) + 1;
+  bool saved = t->engine->precise || t->live[0];
+  if (saved)
+    vmm_emit_save_flags (e);
+  emit_rm (e, 0, 0x81, 7, /* cmp */
+           emit_at (R_12, (int32_t) (offsetof (VmmTables, phys) + page * sizeof (uint32_t))));
+  emit32 (e, t->b->second);
+  Stub *s = vmm_add_stub (t, S_EXIT, emit_jcc (e, CC_NE));
+  s->saved = saved;
+  s->eip = t->b->eip;
+  if (saved)
+    vmm_emit_restore_flags (e);
+}
+
 static void
 emit_instructions (Translator *t)
 {
@@ -327,12 +347,22 @@ vmm_translate (VmmVcpu *c, VmmBlock *b)
   vmm_plan_accesses (&t);
   emit_head (&t);
   uint8_t *entry = t.e.at;
+  if (b->second != VMM_BLOCK_NO_PAGE)
+    emit_second (&t);
   if (engine->counted)
     emit_count (&t);
   emit_instructions (&t);
   for (unsigned n = 0; n < t.stub_count; n++)
     emit_stub (&t, &t.stubs[n]);
   keep (&t, entry);
+  if (c->config.translated)
+    {
+      const uint8_t *page = vmm_code_bytes (c, b->address & ~0xfffu);
+      c->config.translated (c->config.opaque, engine->code + t.code.start,
+                            t.code.end - t.code.start, c->seg[VMM_CS].base + b->eip,
+                            page ? page + (b->address & 0xfff) : NULL,
+                            page && b->second == VMM_BLOCK_NO_PAGE ? b->size : 0);
+    }
   c->stat.translations++;
   c->stat.translated_insns += b->count;
   c->stat.translated_bytes += b->size;

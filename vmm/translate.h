@@ -36,6 +36,9 @@ typedef enum {
   T_FPU_M,
   T_MMX,
   T_FLDCW,
+  T_CLD,
+  T_MOVS, /* with REP */
+  T_STOS,
 } Template;
 
 enum { M_NONE, M_READ, M_WRITE };
@@ -146,6 +149,10 @@ bool vmm_in_segment (const Translator *t, uint32_t eip);
 void vmm_emit_fpu (Translator *t);
 /* The pointers of x87 instructions before this point are noted. */
 void vmm_emit_fpu_note (Translator *t);
+
+/* ---- translate_string.c ---- */
+
+void vmm_emit_string (Translator *t);
 
 /* ---- translate_insn.c ---- */
 

@@ -185,6 +185,19 @@ mov_immediate (Translator *t)
   immediate (t, t->d->size);
 }
 
+/* DF is in VmmVcpu alone; the host's is always clear. */
+static void
+cld (Translator *t)
+{
+  bool saved = flags_live (t);
+  if (saved)
+    vmm_emit_save_flags (&t->e);
+  emit_rm (&t->e, 0, 0x81, 4, FIELD (eflags)); /* and */
+  emit32 (&t->e, ~FL_DF);
+  if (saved)
+    vmm_emit_restore_flags (&t->e);
+}
+
 /* ---- Stack ---- */
 
 /* ESP or SP += by, without flags. */
@@ -475,5 +488,8 @@ vmm_emit_insn (Translator *t)
     case T_FPU_M:
     case T_MMX:
     case T_FLDCW: vmm_emit_fpu (t); break;
+    case T_CLD: cld (t); break;
+    case T_MOVS:
+    case T_STOS: vmm_emit_string (t); break;
     }
 }

@@ -142,7 +142,7 @@ typedef struct {
 typedef struct {
   uint64_t read[VMM_PAGES], write[VMM_PAGES];
   uint64_t jump[VMM_PAGES]; /* where translated code of a page is entered (jump.c) */
-  uint32_t phys[VMM_PAGES]; /* physical page, while read[] is a delta */
+  uint32_t phys[VMM_PAGES]; /* physical page, while read[] is a delta; else VMM_NO_PAGE or 0 */
   uint8_t flags[VMM_PAGES]; /* VMM_TABLE_* */
   uint32_t used[VMM_PAGES]; /* the pages with VMM_TABLE_USED: what a flush looks at */
   uint32_t used_count;
@@ -152,6 +152,7 @@ typedef struct {
   uint64_t ready[VMM_PAGES / 512 / 64]; /* bit n: the words of pages 512 n to 512 n + 511 are there */
   uint8_t large[128]; /* a bit for each 4 MiB of linear space that has had VMM_TABLE_LARGE pages */
 } VmmTables;
+#define VMM_NO_PAGE 1u /* a phys[] that no page has */
 #define VMM_TABLE_GLOBAL 1
 #define VMM_TABLE_LARGE 2
 #define VMM_TABLE_TRACK 4 /* the page is tracked: what it lets through must be noted when it goes */

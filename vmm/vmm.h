@@ -139,6 +139,10 @@ typedef struct {
   /* Sizes and addresses as in the exits. */
   VmmCall (*mmio_read) (void *opaque, uint32_t address, unsigned size, bool smm, uint32_t *value);
   VmmCall (*mmio_write) (void *opaque, uint32_t address, unsigned size, bool smm, uint32_t value);
+  /* A block of guest code at `linear` was translated to `size` bytes at `code`: for profilers and
+     debuggers.  `guest` has its `guest_size` bytes.  May be NULL. */
+  void (*translated) (void *opaque, const void *code, size_t size, uint32_t linear,
+                      const void *guest, size_t guest_size);
   /* Diagnostics; level 0 error, 1 warning, 2 info, 3 guest error, 4 debug.  May be NULL. */
   void (*log) (void *opaque, int level, const char *text);
   /* Lockstep, where slices are counted; may be NULL.  Called between two instructions; returns at

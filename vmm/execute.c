@@ -181,6 +181,7 @@ run_block (VmmVcpu *c, VmmBlockCache *bc, const VmmBlock *b)
 void
 vmm_run_block (VmmVcpu *c, const VmmBlock *b)
 {
+  c->inhibit = 0; /* of STI: no interrupt is taken before the block's end */
   run_block (c, c->blocks, b);
 }
 

@@ -5,6 +5,7 @@
 #include "processor.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 
 struct TnProcessor {
   TnMachine *machine;

@@ -162,9 +162,13 @@ static VmmBlock *
 next_code (VmmVcpu *c)
 {
   VmmBlockCache *bc = c->blocks;
+  if (VMM_UNLIKELY (c->instructions >= c->trace.next))
+    vmm_trace_point (c);
   VmmBlock *b = (VmmBlock *) vmm_block_next (c, bc);
   if (VMM_LIKELY (b->code != 0) && VMM_LIKELY (b->second == VMM_BLOCK_NO_PAGE))
     return b;
+  if (c->engine->counted && vmm_alerted (c)) /* since the fetch */
+    return NULL;
   if (b == bc->scratch || vmm_ac_on (c) || (b->second != VMM_BLOCK_NO_PAGE && !second_is_known (c, b)))
     ;
   else if (b->code)
@@ -214,7 +218,7 @@ translate_again (VmmVcpu *c)
 static inline bool
 may_not_go_on (const VmmVcpu *c)
 {
-  return c->stop_block || c->instructions >= c->slice_end;
+  return c->stop_block || c->instructions >= c->slice_end || vmm_alerted (c);
 }
 
 /* Returns whether the loop may go straight on with the next block. */
@@ -310,8 +314,6 @@ vmm_engine_run (VmmVcpu *c)
           vmm_run_single (c);
           return;
         }
-      if (VMM_UNLIKELY (c->instructions >= c->trace.next))
-        vmm_trace_point (c);
       VmmBack back = enter (c, b);
       if (!engine->counted)
         c->instructions++;

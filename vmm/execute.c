@@ -9,7 +9,8 @@
  *
  * c->instructions is brought up to date at the end of a block; in between, and at faults, the
  * position in the running block is found from c->eip (vmm_retired ()).  A delivered fault counts as
- * one, so that a guest whose handlers fault for ever uses its slice up.
+ * one, so that a guest whose handlers fault for ever uses its slice up; and so does an instruction
+ * that is given up and begins anew, so that a count tells between which instructions the guest is.
  */
 #include "engine.h"
 
@@ -228,6 +229,8 @@ vmm_sync_matters (VmmVcpu *c)
 VMM_INLINE void
 run_counted (VmmVcpu *c, VmmBlockCache *bc, const VmmBlock *b)
 {
+  if (VMM_UNLIKELY (c->config.counted) && vmm_alerted (c)) /* since the fetch */
+    return;
   if (VMM_UNLIKELY (c->config.counted) && c->slice_end - c->instructions < b->count)
     vmm_run_single (c);
   else
@@ -285,7 +288,7 @@ fault (VmmVcpu *c)
 static void
 restart (VmmVcpu *c)
 {
-  c->instructions += vmm_block_position (c);
+  c->instructions += vmm_block_position (c) + 1;
   c->blocks->running = NULL;
   c->branched = false;
   c->step = false;

@@ -72,9 +72,9 @@ vmm_coroutine_free (VmmVcpu *c)
 void
 vmm_coroutine_abandon (VmmVcpu *c)
 {
-  if (c->blocks) /* what came before in the block was executed */
+  if (c->blocks) /* what came before in the block was executed, and what is cut off counts */
     {
-      c->instructions = vmm_retired (c);
+      c->instructions = vmm_retired (c) + c->in_exit;
       c->blocks->running = NULL;
     }
   c->guest_rsp = NULL;

@@ -711,6 +711,14 @@ vmm_host_for_read (VmmVcpu *c, uint32_t linear, bool user)
   return vmm_direct (table, linear, 1);
 }
 
+bool
+vmm_is_memory (VmmVcpu *c, uint32_t linear, bool user)
+{
+  uint32_t address = translate (c, linear, true, user);
+  unsigned view = c->smm ? VMM_VIEW_SMM : VMM_VIEW_NORMAL;
+  return c->vm->write_map[view][address >> 12] > VMM_PHYS_IGNORE && !vmm_apic_hit (c, address);
+}
+
 uint8_t *
 vmm_host_for_write (VmmVcpu *c, uint32_t linear, bool user)
 {

@@ -243,6 +243,33 @@ put_count (VmmVcpu *c, const Rep *rep)
 /* CMPS and SCAS end when the comparison says so. */
 #define ENDS_NEVER false
 #define ENDS_BY_ZF (!(c->eflags & FL_ZF) == !(i->flags & VMM_INSN_REPNE))
+/* How many items a round of plain memory would do.  Where instructions are counted so many are done,
+   one by one, though the page holds decoded code: what is decoded may not change the count. */
+static uint32_t
+movs_items (const VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
+{
+  uint32_t si = c->gpr[VMM_ESI] & rep->mask, di = c->gpr[VMM_EDI] & rep->mask;
+  return least (items_at (c, i->segment, si, size, rep->mask, VMM_CAN_READ),
+                items_at (c, VMM_ES, di, size, rep->mask, VMM_CAN_WRITE));
+}
+
+static uint32_t
+stos_items (const VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
+{
+  return items_at (c, VMM_ES, c->gpr[VMM_EDI] & rep->mask, size, rep->mask, VMM_CAN_WRITE);
+}
+
+#define lods_items(c, i, rep, size) 0
+#define cmps_items(c, i, rep, size) 0
+#define scas_items(c, i, rep, size) 0
+
+static inline bool
+must_stop_counted (const VmmVcpu *c, uint64_t accesses)
+{
+  return c->debug_hits || c->blocks->single || accesses != mmio_accesses (c)
+         || (atomic_load_explicit (&c->attention, memory_order_relaxed) & ~ATT_KICK);
+}
+
 #define INSTRUCTION(name, bits, size, fast, ends)                                                  \
   void vmm_op_##name##bits (VmmVcpu *c, const VmmInsn *i)                                          \
   {                                                                                                \
@@ -253,13 +280,18 @@ put_count (VmmVcpu *c, const Rep *rep)
     Rep rep = { .mask = vmm_address_mask (i), .left = c->gpr[VMM_ECX] & vmm_address_mask (i) };    \
     if (rep.left == 0)                                                                             \
       return;                                                                                      \
+    uint32_t k = may_go_fast (c) && (fast) ? 1 : ITEMS_SLOWLY;                                     \
+    uint64_t accesses = mmio_accesses (c);                                                         \
     if (may_go_fast (c))                                                                           \
       {                                                                                            \
-        rep.left -= name##_step (c, i, &rep, size);                                                \
+        uint32_t done = name##_step (c, i, &rep, size);                                            \
+        rep.left -= done;                                                                          \
         put_count (c, &rep);                                                                       \
+        if (VMM_UNLIKELY (c->config.counted) && done == 0 && (fast))                               \
+          k += name##_items (c, i, &rep, size);                                                    \
       }                                                                                            \
     /* Flags come from the last item alone: a fault or interrupt before it finds the old ones. */  \
-    for (unsigned k = may_go_fast (c) && (fast) ? 1 : ITEMS_SLOWLY; k != 0 && rep.left != 0; k--)  \
+    for (; k != 0 && rep.left != 0; k--)                                                           \
       {                                                                                            \
         uint32_t flags = c->eflags;                                                                \
         name##_item##bits (c, i, rep.mask);                                                        \
@@ -268,7 +300,7 @@ put_count (VmmVcpu *c, const Rep *rep)
         if ((ends) || rep.left == 0)                                                               \
           return;                                                                                  \
         c->eflags = flags;                                                                         \
-        if (must_stop (c))                                                                         \
+        if (VMM_UNLIKELY (c->config.counted) ? must_stop_counted (c, accesses) : must_stop (c))    \
           break;                                                                                   \
       }                                                                                            \
     if (rep.left != 0)                                                                             \
@@ -373,7 +405,9 @@ ins_step (VmmVcpu *c, const VmmInsn *i, const Rep *rep, unsigned size)
 {
   uint32_t di = c->gpr[VMM_EDI] & rep->mask, linear = c->seg[VMM_ES].base + di;
   uint32_t n = least (rep->left, items_at (c, VMM_ES, di, size, rep->mask, VMM_CAN_WRITE));
-  if (n < 2 || !vmm_host_for_write (c, linear, c->user))
+  if (n < 2
+      || (!vmm_host_for_write (c, linear, c->user)
+          && !(c->config.counted && vmm_is_memory (c, linear, c->user))))
     return 0;
   uint32_t done = read_items (c, n, size);
   for (uint32_t at = 0; at < done * size;)

@@ -127,7 +127,8 @@ vmm_trace_point (VmmVcpu *c)
   if (c->trace.points++ % FPU_EVERY == 0)
     {
       vmm_fpu_sync (c);
-      s.fpu = checksum (1, c->fpu.fx, 32 + 16 * 16);
+      memcpy (s.fx, c->fpu.fx, sizeof s.fx);
+      s.fpu = checksum (1, c->fpu.fx + 32, 16 * 16);
     }
   if (c->config.trace_ram && c->instructions >= c->trace.ram_next)
     {

@@ -237,8 +237,8 @@ on_kick (int sig, siginfo_t *info, void *context)
     }
   if (info->si_code == SI_TIMER)
     {
-      atomic_store (&c->stress_kicked, true);
-      atomic_fetch_or (&c->attention, ATT_KICK);
+      if (!(atomic_fetch_or (&c->attention, ATT_KICK) & ATT_KICK))
+        atomic_store (&c->stress_kicked, true);
     }
   if (!c->engine || !(atomic_load (&c->attention) & c->alert))
     return;

@@ -208,6 +208,7 @@ void
 vmm_vcpu_kick (VmmVcpu *c)
 {
   vmm_attention (c, ATT_KICK);
+  atomic_store (&c->stress_kicked, false);
 }
 
 uint64_t

@@ -439,6 +439,13 @@ VmmVcpu *vmm_traps_enter (VmmVcpu *c);
 void vmm_traps_leave (VmmVcpu *before);
 void vmm_pace_end (VmmVcpu *c);
 
+/* Is there something to do before the next instruction? */
+static inline bool
+vmm_alerted (const VmmVcpu *c)
+{
+  return atomic_load_explicit (&c->attention, memory_order_relaxed) & c->alert;
+}
+
 /* ---- stress.c ---- */
 
 /* Between two blocks of the translator, and when guest code is entered. */
@@ -483,6 +490,8 @@ uint32_t vmm_fetch_address (VmmVcpu *c, uint32_t linear, const uint8_t **host);
    end of its page; NULL if it must go through the slow functions.  May raise. For REP strings. */
 uint8_t *vmm_host_for_read (VmmVcpu *c, uint32_t linear, bool user);
 uint8_t *vmm_host_for_write (VmmVcpu *c, uint32_t linear, bool user);
+/* Does what is written there go to memory, be it decoded code?  Raises what the write would. */
+bool vmm_is_memory (VmmVcpu *c, uint32_t linear, bool user);
 void vmm_tlb_flush (VmmVcpu *c, bool global_too);
 void vmm_tlb_flush_page (VmmVcpu *c, uint32_t linear);
 /* Removes the write permission of a physical page from all TLB entries (it has code now). */

@@ -280,7 +280,8 @@ struct VmmTraceState {
   uint32_t gdt_base, gdt_limit, idt_base, idt_limit;
   uint32_t cr0, cr2, cr3, cr4, dr6, dr7;
   uint8_t cpl, activity, inhibit, smm;
-  uint64_t fpu; /* checksum of the FXSAVE image, at every 64th point; else 0 */
+  uint8_t fx[32]; /* of the FXSAVE image: what comes before its registers, at every 64th point; else 0 */
+  uint64_t fpu;   /* checksum of its registers */
   uint64_t ram; /* checksum of RAM, after each trace_ram instructions; else 0 */
 };
 /* Bytes of memory at a linear address, as far as the TLB knows its pages; returns how many.  Between

@@ -426,6 +426,7 @@ test_power (void)
       GOOD (m, .ax = 0x4f10, .bx = 1 | states[i] << 8);
       r = CALL (m, .ax = 0x4f10, .bx = 2);
       g_assert_cmphex (r.bx >> 8, ==, states[i]);
+      g_assert_cmphex (sr (m, 1) & 0x20, ==, states[i] ? 0x20 : 0);
     }
   g_assert_cmphex (CALL (m, .ax = 0x4f10, .bx = 0x0301).ax, ==, 0x014f);
   free_machine (m);

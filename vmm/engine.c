@@ -82,6 +82,8 @@ by_handler (VmmVcpu *c, const VmmInsn *insn)
   const VmmBlock *b = block_of (insn);
   settle (c, insn, insn->index_in_block);
   count (c, insn);
+  if (insn->hints & VMM_HINT_FPU)
+    vmm_fpu_note_block (c, insn);
   c->inhibit = 0;
   insn->handler (c, insn);
   settle (c, insn, insn->index_in_block + 1u);
@@ -112,6 +114,8 @@ vmm_engine_miss (VmmVcpu *c, uint32_t linear, uint32_t offset, uint32_t write)
   const VmmInsn *insn = vmm_insn_at (c, offset);
   c->stat.misses++;
   settle (c, insn, insn->index_in_block);
+  if (insn->hints & VMM_HINT_FPU)
+    vmm_fpu_note_block (c, insn); /* it may fault */
   if (write)
     vmm_host_for_write (c, linear, c->user);
   else
@@ -250,6 +254,8 @@ come_back (VmmVcpu *c, VmmBack back)
     case VMM_BACK_TRAP:
       {
         VmmInsn *insn = vmm_insn_at (c, c->tail);
+        if (insn->hints & VMM_HINT_FPU)
+          vmm_fpu_note_block (c, insn);
         if (c->engine->again)
           translate_again (c);
         execute_insn (c, insn);

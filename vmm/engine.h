@@ -102,6 +102,9 @@ void vmm_code_restore (VmmEngine *engine);
 
 /* ---- translate.c ---- */
 
+/* x87 instructions of the block before `insn`, which is at c->eip, have been executed by translated
+   code: the last one's pointers.  (translate_fpu.c) */
+void vmm_fpu_note_block (VmmVcpu *c, const VmmInsn *insn);
 /* Translates b; false if there is no room (flush, and look the block up again). */
 bool vmm_translate (VmmVcpu *c, VmmBlock *b);
 /* Bytes that a block takes at most. */

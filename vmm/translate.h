@@ -100,6 +100,7 @@ typedef struct {
   unsigned stub_count;
   VmmCode code;
   bool flat, stack32, fpu_checked, ended, fpu_note, fpu_used, fcs_noted;
+  unsigned fds_noted;  /* segment + 1 whose selector FDS has */
   uint32_t fpu_eip, fpu_op; /* pending: pointers of an x87 instruction that was executed */
 } Translator;
 

@@ -340,7 +340,6 @@ vmm_emit_access (Translator *t, unsigned size, bool write)
   const VmmInsn *i = t->insn;
   const Access *a = &t->access[t->n][0];
   bool based = !t->flat || i->segment == VMM_CS || i->segment == VMM_FS || i->segment == VMM_GS;
-  vmm_emit_fpu_note (t);
   if (a->reuse >= 0)
     return emit_reuse (a);
   bool one_register = i->disp == 0 && i->scale == 0 && !(i->flags & VMM_INSN_A16)
@@ -359,7 +358,6 @@ vmm_emit_stack_access (Translator *t, int32_t offset, unsigned size, bool write)
 {
   const Access *a = &t->access[t->n][1];
   int base = t->d->template == T_LEAVE ? R_BP : R_15;
-  vmm_emit_fpu_note (t);
   if (a->reuse >= 0)
     return emit_reuse (a);
   if (t->flat && t->stack32 && offset == 0)

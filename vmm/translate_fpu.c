@@ -5,9 +5,9 @@
  * instruction of a block looks at that; if not, its handler makes them live or raises.  What may
  * take them away again comes back to C (engine.c, by_handler).
  *
- * The pointers FIP, FDP and FOP are the guest's, never the host's: they are stored like the handlers
- * store them, but only where somebody could look: before an instruction that may fault, and at the
- * end of the block.
+ * The pointers FIP, FDP and FOP are the guest's, never the host's.  Each operand's address is noted as
+ * it is used.  FIP and FOP follow from the place in the block: they are stored at its end, and where a
+ * block is left to C before that, C finds the last instruction that counts (vmm_fpu_note_block).
  */
 #include "translate.h"
 
@@ -53,7 +53,47 @@ is_noted (const VmmInsn *i)
   unsigned reg = i->modrm >> 3 & 7;
   if (i->flags & VMM_INSN_MEM)
     return !(i->opcode == 0xd9 && reg >= 4) && !(i->opcode == 0xdd && reg >= 4);
-  return !(i->opcode == 0xdb && i->modrm == 0xe2) && !(i->opcode == 0xdf && i->modrm == 0xe0);
+  return !(i->opcode == 0xdb && i->modrm >= 0xe0 && i->modrm < 0xe8)
+         && !(i->opcode == 0xdf && i->modrm == 0xe0);
+}
+
+static uint32_t
+operation (const VmmInsn *i)
+{
+  return (i->opcode & 7u) << 8 | i->modrm;
+}
+
+/* FLDENV, FRSTOR, FINIT, FXRSTOR: the pointers are theirs. */
+static bool
+sets_pointers (const VmmInsn *i)
+{
+  if (i->map)
+    return i->opcode == 0xae;
+  if (i->flags & VMM_INSN_MEM)
+    return (i->opcode == 0xd9 || i->opcode == 0xdd) && (i->modrm >> 3 & 7) == 4;
+  return i->opcode == 0xdb && i->modrm == 0xe3;
+}
+
+void
+vmm_fpu_note_block (VmmVcpu *c, const VmmInsn *insn)
+{
+  const VmmInsn *first = insn - insn->index_in_block, *i = insn;
+  if (!c->fpu.live)
+    return;
+  uint32_t eip = c->eip;
+  while (i > first)
+    {
+      i--;
+      eip -= i->length;
+      if (sets_pointers (i))
+        return;
+      if (is_noted (i))
+        {
+          c->fpu.fip = eip;
+          c->fpu.fop = operation (i);
+          return;
+        }
+    }
 }
 
 /* 16 bits of a selector, by r9. */
@@ -74,7 +114,7 @@ note (Translator *t)
     return;
   t->fpu_note = true;
   t->fpu_eip = t->eip;
-  t->fpu_op = (t->insn->opcode & 7u) << 8 | t->insn->modrm;
+  t->fpu_op = operation (t->insn);
   if (!t->fcs_noted)
     emit_selector (t, VMM_CS, FPU_FIELD (fcs));
   t->fcs_noted = true;
@@ -88,7 +128,10 @@ note_operand (Translator *t)
     return;
   vmm_emit_ea (t, R_8);
   emit_rm (&t->e, 0, 0x89, R_8, FPU_FIELD (fdp));
+  if (t->fds_noted == t->insn->segment + 1u)
+    return;
   emit_selector (t, t->insn->segment, FPU_FIELD (fds));
+  t->fds_noted = t->insn->segment + 1u;
 }
 
 static void

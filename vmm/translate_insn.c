@@ -58,7 +58,7 @@ name_instruction (Translator *t)
 void
 vmm_emit_handler (Translator *t)
 {
-  vmm_emit_fpu_note (t);
+  vmm_emit_fpu_note (t); /* it may load others */
   name_instruction (t);
   emit_rm (&t->e, 0, 0xff, 2, THUNK (VMM_THUNK_SLOW));
 }

@@ -56,7 +56,6 @@ vmm_emit_string (Translator *t)
   const VmmInsn *i = t->insn;
   bool moves = t->d->template == T_MOVS, saved = flags_live (t);
   unsigned shift = t->d->size == 4 ? 2 : t->d->size == 2 ? 1 : 0;
-  vmm_emit_fpu_note (t);
   if (!t->flat || (moves && (i->segment == VMM_CS || i->segment == VMM_FS || i->segment == VMM_GS)))
     {
       vmm_emit_handler (t);

@@ -34,7 +34,8 @@ typedef struct {
   SDL_Renderer *renderer;
   SDL_Texture *picture, *enlarged;
   uint32_t width, height, aspect_x, aspect_y;
-  int scale_x, scale_y; /* of `enlarged` */
+  int scale_x, scale_y;           /* of `enlarged` */
+  uint32_t fit_width, fit_height; /* that the window was given */
   bool grabbed, sized_by_user, full;
   bool swallow[SDL_NUM_SCANCODES]; /* went to a command: its release goes nowhere, too */
   uint32_t title_due;
@@ -147,8 +148,11 @@ fit_window (Window *w)
     height = (uint64_t) width * w->aspect_y / w->aspect_x;
   else
     width = (uint64_t) height * w->aspect_x / w->aspect_y;
-  if (!w->sized_by_user && !w->full)
-    SDL_SetWindowSize (w->window, width, height);
+  if (w->sized_by_user || w->full)
+    return;
+  w->fit_width = width;
+  w->fit_height = height;
+  SDL_SetWindowSize (w->window, width, height);
 }
 
 static void
@@ -304,7 +308,9 @@ window_event (Window *w, const SDL_WindowEvent *event)
       viewer_post_key (&w->viewer, VIEWER_RELEASE, 0, false);
       break;
     case SDL_WINDOWEVENT_RESIZED: /* by the user or the window manager, not by fit_window () */
-      w->sized_by_user = !w->full;
+      w->sized_by_user
+          |= !w->full
+             && (event->data1 != (int) w->fit_width || event->data2 != (int) w->fit_height);
       draw (w);
       break;
     case SDL_WINDOWEVENT_MINIMIZED: viewer_post_key (&w->viewer, VIEWER_LOOK, 0, false); break;

@@ -325,6 +325,44 @@ test_cursor (void)
   tn_harness_free (h);
 }
 
+/* A picture of 4 by 2 pixels, 16 bits each, is shown at twice its size from 10, 20 on. */
+static void
+test_overlay (void)
+{
+  TnHarness *h = new_card (NULL, NULL);
+  const TnScreen *screen;
+  enhanced (h, 640, 480, 0x00, 1);
+  for (unsigned i = 0; i < 8; i++)
+    tn_harness_write (h, BASE + 0x200000 + i % 4 * 2 + i / 4 * 16, i % 2 ? 0xf800 : 0x001f, 2);
+  tn_harness_write (h, MMIO + 0x8190, 5 << 24, 4);
+  tn_harness_write (h, MMIO + 0x8198, 3 | (-4 & 0x7ff) << 16, 4);
+  tn_harness_write (h, MMIO + 0x81a0, 0, 4);
+  tn_harness_write (h, MMIO + 0x81d0, 0x200000, 4);
+  tn_harness_write (h, MMIO + 0x81d8, 16, 4);
+  tn_harness_write (h, MMIO + 0x81e0, 1, 4);
+  tn_harness_write (h, MMIO + 0x81e4, -2 & 0x7ff, 4);
+  tn_harness_write (h, MMIO + 0x81f8, 11 << 16 | 21, 4);
+  tn_harness_write (h, MMIO + 0x81fc, 7 << 16 | 4, 4);
+  crtc (h, 0x67, 0x04);
+  screen = tn_harness_screen (h, "vga");
+  for (unsigned y = 19; y < 26; y++)
+    for (unsigned x = 9; x < 20; x++)
+      g_assert_cmphex (screen_pixel (screen, x, y), ==,
+                       x < 10 || x >= 18 || y < 20 || y >= 24 ? screen_color (0)
+                       : (x - 10) / 2 % 2                     ? 0xff0000u
+                                                              : 0x0000ffu);
+  /* Where the picture below has the key's colour. */
+  tn_harness_write (h, BASE + 640 * 20 + 10, 0x55, 1);
+  tn_harness_write (h, MMIO + 0x81a0, 5 << 24, 4);
+  tn_harness_write (h, MMIO + 0x8184, 0x17000000 | screen_color (0x55), 4);
+  screen = tn_harness_screen (h, "vga");
+  g_assert_cmphex (screen_pixel (screen, 10, 20), ==, 0x0000ff);
+  g_assert_cmphex (screen_pixel (screen, 11, 20), ==, screen_color (0));
+  crtc (h, 0x67, 0x00);
+  g_assert_cmphex (screen_pixel (tn_harness_screen (h, "vga"), 10, 20), ==, screen_color (0x55));
+  tn_harness_free (h);
+}
+
 /* ---- Engine ---- */
 
 static void
@@ -732,6 +770,7 @@ main (int argc, char **argv)
   g_test_add_func ("/s3/ddc", test_ddc);
   g_test_add_func ("/s3/depths", test_depths);
   g_test_add_func ("/s3/cursor", test_cursor);
+  g_test_add_func ("/s3/overlay", test_overlay);
   g_test_add_func ("/s3/rectangle", test_rectangle);
   g_test_add_func ("/s3/blit", test_blit);
   g_test_add_func ("/s3/bits", test_bits);

@@ -288,28 +288,39 @@ vmm_code_drop (VmmVcpu *c, VmmBlock *b)
   b->code = 0;
 }
 
+/* The jump at `site` leads to the resolver for the moment. */
+static void
+redirect_indirect (VmmEngine *engine, uint32_t site)
+{
+  if (engine->patches == sizeof engine->patched / sizeof engine->patched[0]
+      || engine->writable[site] == 0xe9)
+    return;
+  unsigned n = engine->patches++;
+  engine->patched[n].at = site;
+  memcpy (engine->patched[n].bytes, engine->writable + site, 5);
+  vmm_code_redirect (engine, site, engine->indirect);
+}
+
 uint32_t
 vmm_code_interrupt (VmmEngine *engine, uint32_t offset)
 {
+  uint32_t back = offset;
   VmmCode *code = vmm_code_at (engine, offset);
   if (!code)
     return offset;
   for (unsigned n = 0; n < 2; n++)
     if (code->exits[n])
       vmm_code_link (engine, code->exits[n], code->stubs[n]);
-  uint32_t site = code->indirect;
-  if (!site)
-    return offset;
-  bool inside = offset > site && offset < site + VMM_INDIRECT_SIZE;
-  if (engine->patches < sizeof engine->patched / sizeof engine->patched[0]
-      && engine->writable[site] != 0xe9)
+  for (unsigned n = 0; n < 2; n++)
     {
-      unsigned n = engine->patches++;
-      engine->patched[n].at = site;
-      memcpy (engine->patched[n].bytes, engine->writable + site, 5);
-      vmm_code_redirect (engine, site, engine->indirect);
+      uint32_t site = code->indirect[n];
+      if (!site)
+        continue;
+      redirect_indirect (engine, site);
+      if (offset > site && offset < site + VMM_INDIRECT_SIZE)
+        back = site;
     }
-  return inside ? site : offset;
+  return back;
 }
 
 void

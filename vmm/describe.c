@@ -291,16 +291,16 @@ is_mmx (uint8_t opcode)
 
 /* ---- The maps ---- */
 
-/* MOVS and STOS. */
+/* MOVS, STOS and LODS. */
 static Description
 string (const VmmInsn *i, unsigned size)
 {
   Description d = handler_without_flags;
-  if (!(i->flags & (VMM_INSN_REP | VMM_INSN_REPNE)) || (i->flags & VMM_INSN_A16))
+  bool repeats = i->flags & (VMM_INSN_REP | VMM_INSN_REPNE), loads = i->opcode >= 0xac;
+  if ((i->flags & VMM_INSN_A16) || (repeats && loads))
     return d;
-  d.template = i->opcode >= 0xaa ? T_STOS : T_MOVS;
+  d.template = loads ? T_LODS : i->opcode >= 0xaa ? T_STOS : T_MOVS;
   d.size = (uint8_t) size;
-  d.defines = 1 << VMM_ECX | 1 << VMM_EDI | (i->opcode >= 0xaa ? 0 : 1 << VMM_ESI);
   return d;
 }
 
@@ -378,8 +378,7 @@ one_byte (const VmmInsn *i)
     case 0xfc: return simple (T_CLD, 4, 0, 0, 0);
     case 0xa4:
     case 0xa5:
-    case 0xaa:
-    case 0xab: return string (i, byte);
+    case 0xaa ... 0xad: return string (i, byte);
     case 0x06:
     case 0x07:
     case 0x0e:
@@ -393,8 +392,6 @@ one_byte (const VmmInsn *i)
     case 0x8c:
     case 0x8e:
     case 0x8f:
-    case 0xac:
-    case 0xad:
     case 0xc8:
     case 0xd7:
     case 0xe4 ... 0xe7:

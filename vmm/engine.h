@@ -31,7 +31,7 @@ struct VmmCode {
   VmmBlock *block;
   uint32_t exits[2];     /* offsets of the distances of linkable jumps, 0 if there are fewer */
   uint32_t stubs[2];     /* where they go when they are not linked */
-  uint32_t indirect;     /* offset of the indirect jump at its end, or 0 */
+  uint32_t indirect[2];  /* offsets of jumps by the tables of targets, 0 if there are fewer */
   uint32_t insns;        /* index of its instructions' offsets in VmmEngine.offsets */
 };
 
@@ -51,7 +51,7 @@ struct VmmEngine {
   struct {
     uint32_t at;
     uint8_t bytes[5];
-  } patched[4];
+  } patched[8];
   unsigned patches;
   /* jump.c */
   VmmJumpPage **jump_hash;

@@ -201,6 +201,10 @@ emit_stub (Translator *t, const Stub *s)
     case S_MISS: emit_miss (t, s); break;
     case S_SLOW: emit_slow (t, s); break;
     case S_EXIT: emit_exit (t, s); break;
+    case S_CROSS:
+      emit_mov_ri (&t->e, R_8, s->eip);
+      vmm_emit_indirect (t);
+      break;
     case S_TAIL:
       emit_mov_mi (&t->e, FIELD (eip), eip_of (t, s->insn));
       emit_mov_ri (&t->e, R_8, vmm_insn_offset (t->c, &t->b->insns[s->insn]));

@@ -37,8 +37,9 @@ typedef enum {
   T_MMX,
   T_FLDCW,
   T_CLD,
-  T_MOVS, /* with REP */
+  T_MOVS,
   T_STOS,
+  T_LODS, /* without REP */
 } Template;
 
 enum { M_NONE, M_READ, M_WRITE };
@@ -62,7 +63,7 @@ bool vmm_loads_high_byte (const VmmInsn *i);
 /* ---- The state of a translation ---- */
 
 /* A place beside the straight way, emitted behind the block. */
-typedef enum { S_MISS, S_SLOW, S_EXIT, S_TAIL, S_BUDGET } StubKind;
+typedef enum { S_MISS, S_SLOW, S_EXIT, S_CROSS, S_TAIL, S_BUDGET } StubKind;
 typedef struct {
   StubKind kind;
   uint8_t *site;   /* distance that shall lead here */
@@ -72,7 +73,7 @@ typedef struct {
   int8_t anchor;   /* S_MISS: register that must become invalid, or -1 */
   int8_t address;  /* S_MISS: register with the linear address */
   uint8_t *retry;  /* S_MISS */
-  uint32_t eip;    /* S_EXIT: target */
+  uint32_t eip;    /* S_EXIT, S_CROSS: target */
   bool link;       /* S_EXIT: may be linked */
 } Stub;
 

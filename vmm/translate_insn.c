@@ -490,6 +490,7 @@ vmm_emit_insn (Translator *t)
     case T_FLDCW: vmm_emit_fpu (t); break;
     case T_CLD: cld (t); break;
     case T_MOVS:
-    case T_STOS: vmm_emit_string (t); break;
+    case T_STOS:
+    case T_LODS: vmm_emit_string (t); break;
     }
 }

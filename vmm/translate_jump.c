@@ -33,17 +33,25 @@ vmm_emit_indirect (Translator *t)
       emit_rm (e, 0, 0xff, 4, THUNK (VMM_THUNK_INDIRECT));
       return;
     }
-  t->code.indirect = (uint32_t) (from - t->engine->writable);
+  t->code.indirect[t->code.indirect[0] ? 1 : 0] = (uint32_t) (from - t->engine->writable);
   emit_shrx (e, R_9, R_8, R_14);
   emit_rm (e, REX_W, 0x8b, R_9, (EmitMem){ R_12, R_9, 3, offsetof (VmmTables, jump) });
   emit_rm (e, 0, 0x8b, R_9, (EmitMem){ R_9, R_8, 2, 0 });
   emit_rr (e, 0, 0xff, 4, R_9);
 }
 
+/* To another page, by the tables of targets? */
+static bool
+by_tables (const Translator *t, uint32_t target)
+{
+  return vmm_in_segment (t, target) && !same_page (t, target)
+         && !(t->c->seg[VMM_CS].base & 0xfff) && t->engine->bmi2;
+}
+
 static void
 add_exit (Translator *t, uint8_t *site, uint32_t target)
 {
-  Stub *s = vmm_add_stub (t, S_EXIT, site);
+  Stub *s = vmm_add_stub (t, by_tables (t, target) ? S_CROSS : S_EXIT, site);
   s->eip = target;
   s->link = same_page (t, target);
 }
@@ -52,8 +60,7 @@ void
 vmm_emit_direct (Translator *t, uint32_t target)
 {
   t->ended = true;
-  if (!vmm_in_segment (t, target) || same_page (t, target) || t->code.indirect
-      || (t->c->seg[VMM_CS].base & 0xfff) || !t->engine->bmi2)
+  if (!by_tables (t, target))
     {
       add_exit (t, emit_jmp (&t->e), target);
       return;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * REP MOVS and REP STOS as the host's own, if all of it lies within one page of source and one of
- * destination, upwards, in flat segments, and the tables know both; else by the handler, which works
- * page by page.
+ * MOVS, STOS and LODS, and REP MOVS and REP STOS as the host's own, if all of it lies within one page
+ * of source and one of destination, upwards, in flat segments, and the tables know both; else by the
+ * handler, which works page by page.
  *
- *   r8 = ESI + count, r9 = delta ...
- *   add rsi, source delta / add rdi, destination delta / rep movs / sub, sub
+ *   r11d = bytes, r10 = delta of the source, r9 = delta of the destination
+ *   add rsi, r10 / add rdi, r9 / rep movs / sub rsi, r10 / sub rdi, r9
  *
  * Nothing faults in between: both pages are there.  The flags are the guest's throughout, or set
  * aside.
@@ -43,44 +43,14 @@ delta_of (Translator *t, int reg, int to, bool write, bool saved)
   slow_if (t, CC_S, saved);
 }
 
+/* The repeated ones: rsi and rdi are host addresses for the moment. */
 static void
-add_delta (Emit *e, unsigned digit, int reg, int delta) /* digit: 0 add, 5 sub */
-{
-  emit_rr (e, REX_W, digit == 0 ? 0x03 : 0x2b, reg, delta);
-}
-
-void
-vmm_emit_string (Translator *t)
+repeat (Translator *t, bool moves, bool saved)
 {
   Emit *e = &t->e;
-  const VmmInsn *i = t->insn;
-  bool moves = t->d->template == T_MOVS, saved = flags_live (t);
-  unsigned shift = t->d->size == 4 ? 2 : t->d->size == 2 ? 1 : 0;
-  if (!t->flat || (moves && (i->segment == VMM_CS || i->segment == VMM_FS || i->segment == VMM_GS)))
-    {
-      vmm_emit_handler (t);
-      return;
-    }
-  if (saved)
-    vmm_emit_save_flags (e);
-  emit_rr (e, 0, 0x81, 7, R_CX); /* cmp ecx, MOST */
-  emit32 (e, MOST);
-  slow_if (t, CC_A, saved);
-  emit_rm (e, 0, 0xf7, 0, FIELD (eflags)); /* test */
-  emit32 (e, FL_DF);
-  slow_if (t, CC_NE, saved);
-  emit_mov_rr (e, R_11, R_CX);
-  if (shift)
-    {
-      emit_rr (e, 0, 0xc1, 4, R_11); /* shl r11d */
-      emit8 (e, shift);
-    }
   if (moves)
-    delta_of (t, R_SI, R_10, false, saved);
-  delta_of (t, R_DI, R_9, true, saved);
-  if (moves)
-    add_delta (e, 0, R_SI, R_10);
-  add_delta (e, 0, R_DI, R_9);
+    emit_rr (e, REX_W, 0x03, R_SI, R_10);
+  emit_rr (e, REX_W, 0x03, R_DI, R_9);
   if (saved && !moves) /* STOS wants EAX */
     {
       emit_mov_rr (e, R_8, R_AX);
@@ -89,12 +59,89 @@ vmm_emit_string (Translator *t)
   emit8 (e, 0xf3);
   if (t->d->size == 2)
     emit8 (e, 0x66);
-  emit8 (e, i->opcode);
+  emit8 (e, t->insn->opcode);
   if (saved && !moves)
     emit_mov_rr (e, R_AX, R_8);
   if (moves)
-    add_delta (e, 5, R_SI, R_10);
-  add_delta (e, 5, R_DI, R_9);
+    emit_rr (e, REX_W, 0x2b, R_SI, R_10);
+  emit_rr (e, REX_W, 0x2b, R_DI, R_9);
+}
+
+/* mov between memory and reg, of the operand's size */
+static void
+move (Translator *t, bool to_memory, int reg, EmitMem m)
+{
+  if (t->d->size == 2)
+    emit8 (&t->e, 0x66);
+  emit_rm (&t->e, 0, (to_memory ? 0x88u : 0x8au) | (t->d->size != 1), reg, m);
+}
+
+/* One item.  The flags are the guest's again, and so is EAX. */
+static void
+once (Translator *t)
+{
+  Emit *e = &t->e;
+  EmitMem from = { R_10, R_SI, 0, 0 }, to = { R_9, R_DI, 0, 0 };
+  switch (t->d->template)
+    {
+    case T_MOVS:
+      move (t, false, R_8, from);
+      move (t, true, R_8, to);
+      break;
+    case T_STOS: move (t, true, R_AX, to); break;
+    default: move (t, false, R_AX, from);
+    }
+  if (t->d->template != T_STOS)
+    emit_lea (e, R_SI, emit_at (R_SI, t->d->size));
+  if (t->d->template != T_LODS)
+    emit_lea (e, R_DI, emit_at (R_DI, t->d->size));
+}
+
+/* r11d = bytes */
+static void
+size_of_all (Translator *t, bool saved)
+{
+  Emit *e = &t->e;
+  unsigned shift = t->d->size == 4 ? 2 : t->d->size == 2 ? 1 : 0;
+  emit_rr (e, 0, 0x81, 7, R_CX); /* cmp ecx, MOST */
+  emit32 (e, MOST);
+  slow_if (t, CC_A, saved);
+  emit_mov_rr (e, R_11, R_CX);
+  if (!shift)
+    return;
+  emit_rr (e, 0, 0xc1, 4, R_11); /* shl r11d */
+  emit8 (e, shift);
+}
+
+void
+vmm_emit_string (Translator *t)
+{
+  Emit *e = &t->e;
+  const VmmInsn *i = t->insn;
+  bool repeats = i->flags & (VMM_INSN_REP | VMM_INSN_REPNE), saved = flags_live (t);
+  bool reads = t->d->template != T_STOS, writes = t->d->template != T_LODS;
+  if (!t->flat || (reads && (i->segment == VMM_CS || i->segment == VMM_FS || i->segment == VMM_GS)))
+    {
+      vmm_emit_handler (t);
+      return;
+    }
+  if (saved)
+    vmm_emit_save_flags (e);
+  if (repeats)
+    size_of_all (t, saved);
+  else
+    emit_mov_ri (e, R_11, t->d->size);
+  emit_rm (e, 0, 0xf7, 0, FIELD (eflags)); /* test */
+  emit32 (e, FL_DF);
+  slow_if (t, CC_NE, saved);
+  if (reads)
+    delta_of (t, R_SI, R_10, false, saved);
+  if (writes)
+    delta_of (t, R_DI, R_9, true, saved);
+  if (repeats)
+    repeat (t, reads, saved);
   if (saved)
     vmm_emit_restore_flags (e);
+  if (!repeats)
+    once (t);
 }

@@ -132,6 +132,8 @@ copied (Translator *t)
 {
   bool reg_is_register = t->d->template == T_MODRM;
   int reg = t->insn->modrm >> 3 & 7;
+  if (!t->insn->map && (t->insn->opcode & 0xfe) == 0xf6 && reg >= 6) /* DIV may fault, too */
+    vmm_emit_fpu_note (t);
   if (!(t->insn->flags & VMM_INSN_MEM))
     on_registers (t, reg, reg_is_register);
   else if (reg_is_register && t->d->size == 1 && reg >= 4)

@@ -41,7 +41,7 @@ vmm_stress_enter (VmmVcpu *c)
 bool
 vmm_stress_kicked (VmmVcpu *c)
 {
-  return atomic_exchange (&c->stress_kicked, false) && c->instructions < c->budget_end;
+  return c->instructions < c->budget_end && atomic_exchange (&c->stress_kicked, false);
 }
 
 /* ---- Relocation ---- */

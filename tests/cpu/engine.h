@@ -8,7 +8,7 @@
  *
  * TENON_STRESS are modes that make the translator's life hard (trace_stress ()); TENON_TRACE and
  * TENON_COMPARE the FIFO between two runs in lockstep, which meet after TENON_TRACE_EVERY instructions
- * (1: at the end of each block).
+ * (1: at the end of each block), and after TENON_TRACE_RAM compare RAM as well.
  *
  * The choice is kept in the environment, so that what a test starts goes the same way.  An engine
  * that there is not ends the test with 64: a run that was asked for must not pass by another's.
@@ -101,7 +101,8 @@ engine_attach_trace (VmmVcpuConfig *config)
       atexit (engine_close_trace);
     }
   trace_attach (engine_trace, config);
-  config->trace_ram = 1000000;
+  const char *ram = getenv ("TENON_TRACE_RAM");
+  config->trace_ram = ram ? strtoull (ram, NULL, 10) : 1000000;
 }
 
 /* Budgets of the tests are exact, whatever the engine. */

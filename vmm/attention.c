@@ -148,6 +148,7 @@ vmm_attend (VmmVcpu *c)
       if (attention & ATT_KICK)
         {
           clear (c, ATT_KICK);
+          c->slice_ended = atomic_exchange (&c->kicked, false) || !c->stress_kicks;
           vmm_leave (c, VMM_EXIT_TIME_SLICE);
           changed = true;
           continue;

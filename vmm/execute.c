@@ -75,7 +75,10 @@ static void
 slice_over (VmmVcpu *c)
 {
   if (c->instructions >= c->budget_end)
-    vmm_leave (c, VMM_EXIT_TIME_SLICE);
+    {
+      c->slice_ended = true;
+      vmm_leave (c, VMM_EXIT_TIME_SLICE);
+    }
   else if (c->instructions >= c->trace.next)
     vmm_trace_point (c);
   vmm_trace_plan (c);

@@ -35,13 +35,10 @@ void
 vmm_stress_enter (VmmVcpu *c)
 {
   if ((c->config.stress & VMM_STRESS_KICK) && !c->pacing)
-    vmm_vcpu_pace (c, KICK_US);
-}
-
-bool
-vmm_stress_kicked (VmmVcpu *c)
-{
-  return c->instructions < c->budget_end && atomic_exchange (&c->stress_kicked, false);
+    {
+      c->stress_kicks = true;
+      vmm_vcpu_pace (c, KICK_US);
+    }
 }
 
 /* ---- Relocation ---- */

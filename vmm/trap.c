@@ -236,10 +236,7 @@ on_kick (int sig, siginfo_t *info, void *context)
       return;
     }
   if (info->si_code == SI_TIMER)
-    {
-      if (!(atomic_fetch_or (&c->attention, ATT_KICK) & ATT_KICK))
-        atomic_store (&c->stress_kicked, true);
-    }
+    atomic_fetch_or (&c->attention, ATT_KICK);
   if (!c->engine || !(atomic_load (&c->attention) & c->alert))
     return;
   c->stat.kicks++;

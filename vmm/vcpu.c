@@ -199,7 +199,7 @@ vmm_vcpu_execute (VmmVcpu *c, uint64_t budget)
       reason = vmm_coroutine_enter (c);
     }
   while (VMM_UNLIKELY (c->config.stress) && reason == VMM_EXIT_TIME_SLICE
-         && vmm_stress_kicked (c));
+         && !c->slice_ended);
   vmm_traps_leave (before);
   return reason;
 }
@@ -207,8 +207,8 @@ vmm_vcpu_execute (VmmVcpu *c, uint64_t budget)
 void
 vmm_vcpu_kick (VmmVcpu *c)
 {
+  atomic_store (&c->kicked, true);
   vmm_attention (c, ATT_KICK);
-  atomic_store (&c->stress_kicked, false);
 }
 
 uint64_t

@@ -362,7 +362,9 @@ struct VmmVcpu {
     uint64_t points, ram_next;
   } trace;
   uint64_t random;    /* config.stress */
-  _Atomic bool stress_kicked; /* ATT_KICK is that of VMM_STRESS_KICK */
+  bool stress_kicks;  /* the timer is that of VMM_STRESS_KICK */
+  _Atomic bool kicked; /* ATT_KICK is not (only) the timer's */
+  bool slice_ended;   /* VMM_EXIT_TIME_SLICE is one for the host */
   bool in_exit;       /* an exit waits to be resumed in the middle of an instruction */
   /* AddressSanitizer's record of both stacks (exit.c) */
   void *guest_fake_stack, *host_fake_stack;
@@ -451,8 +453,6 @@ vmm_alerted (const VmmVcpu *c)
 /* Between two blocks of the translator, and when guest code is entered. */
 void vmm_stress_block (VmmVcpu *c);
 void vmm_stress_enter (VmmVcpu *c);
-/* Was this end of a slice ours? */
-bool vmm_stress_kicked (VmmVcpu *c);
 
 /* ---- trace.c ---- */
 

@@ -113,12 +113,14 @@ check_link (Check *c, const TnConfigDevice *d, const TnProperty *p, TnConfigValu
 
 /* ---- Files ---- */
 
-/* What a device requires is read, and all that is a disk; the rest may be made. */
+/* What a device requires is read, and all that is a disk; the rest may be made, and so may what the
+   plugin says. */
 static bool
 check_file (Check *c, const TnConfigDevice *d, const TnProperty *p, const char *path,
             const TnConfigValue *v)
 {
-  bool output = d->type->kind == TN_KIND_CHAR || (d->type->kind == TN_KIND_DEVICE && !p->required);
+  bool output = d->type->kind == TN_KIND_CHAR || (d->type->kind == TN_KIND_DEVICE && !p->required)
+                || p->max != 0;
   g_autofree char *dir = g_path_get_dirname (path);
   const char *wanted = output ? dir : path;
   struct stat st;

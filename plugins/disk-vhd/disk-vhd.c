@@ -331,7 +331,7 @@ static const TnProperty props[] = {
   TN_PROP_ENUM (Disk, parent_time, "parent-time",
                 "check refuses a parent that was modified after the image was made", TIME_CHECK,
                 parent_times),
-  TN_PROP_FILE (Disk, undo, "undo", "undo disk, where changes go; made if it is not there", false),
+  TN_PROP_FILE_MADE (Disk, undo, "undo", "undo disk, where changes go; made if it is not there"),
   TN_PROP_ENUM (Disk, undo_end, "undo-end", "what becomes of the changes when the machine ends",
                 UNDO_KEEP, undo_ends),
   TN_PROP_END,

@@ -60,7 +60,7 @@ typedef struct {
   TnPropType type;
   bool required; /* the configuration must give it */
   size_t offset; /* of the member in the instance structure */
-  uint64_t min, max, default_value;
+  uint64_t min, max, default_value; /* of a FILE: max is 1 if the plugin makes it */
   const char *default_string;
   const char *const *choices; /* TN_PROP_TYPE_ENUM: NULL-terminated */
   TnKind link_kind;           /* TN_PROP_TYPE_LINK */
@@ -83,6 +83,10 @@ typedef struct {
     .offset = TN_PROP_CHECK_ (T, m, const char *) }
 #define TN_PROP_FILE(T, m, n, text, req)                                                           \
   { .name = n, .blurb = text, .type = TN_PROP_TYPE_FILE, .required = req,                          \
+    .offset = TN_PROP_CHECK_ (T, m, const char *) }
+/* A file that the plugin makes if it is not there. */
+#define TN_PROP_FILE_MADE(T, m, n, text)                                                           \
+  { .name = n, .blurb = text, .type = TN_PROP_TYPE_FILE, .max = 1,                                 \
     .offset = TN_PROP_CHECK_ (T, m, const char *) }
 #define TN_PROP_ENUM(T, m, n, text, def, list)                                                     \
   { .name = n, .blurb = text, .type = TN_PROP_TYPE_ENUM, .default_value = def, .choices = list,    \

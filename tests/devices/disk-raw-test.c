@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Raw images behind an IDE controller: sizes, locks, sparse files, read-only, errors. */
 #define _GNU_SOURCE
+#include "block.h"
 #include "roundtrip.h"
 
 #include <fcntl.h>
@@ -313,6 +314,48 @@ test_protected (void)
   remove_image (&f);
 }
 
+static int64_t
+room (const Fixture *f)
+{
+  struct stat st;
+  g_assert_cmpint (stat (f->name, &st), ==, 0);
+  return (int64_t) st.st_blocks * 512;
+}
+
+/* Zeros become holes, unless the file was allocated as a whole, or is to stay as it is. */
+static void
+test_holes (void)
+{
+  static const struct {
+    bool full;
+    const char *sparse;
+    bool holes;
+  } cases[] = { { false, "true", true }, { false, "false", false }, { true, "true", false } };
+  g_autofree uint8_t *bytes = g_malloc (SIZE), *in = g_malloc (SIZE);
+  for (unsigned n = 0; n < G_N_ELEMENTS (cases); n++)
+    {
+      Fixture f;
+      Back b;
+      make_image (&f, SIZE);
+      memset (bytes, 0x5a, SIZE);
+      if (cases[n].full)
+        g_assert_true (g_file_set_contents (f.name, (char *) bytes, SIZE, NULL));
+      back_open (&b, "disk-raw",
+                 (const char *[]){ "file", f.name, "sparse", cases[n].sparse, NULL });
+      back_write (&b, 0, bytes, SIZE / 2);
+      memset (bytes, 0, SIZE / 2);
+      back_write (&b, 512, bytes, SIZE / 4 + 1024);
+      back_flush (&b);
+      g_assert_true ((room (&f) < SIZE / 2 - SIZE / 8) == cases[n].holes);
+      back_read (&b, 0, in, SIZE / 2);
+      for (unsigned i = 0; i < SIZE / 2; i++)
+        g_assert_cmphex (in[i], ==, i >= 512 && i < 512 + SIZE / 4 + 1024 ? 0 : 0x5a);
+      g_assert_true (b.image->stored != NULL);
+      back_close (&b);
+      remove_image (&f);
+    }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -324,5 +367,6 @@ main (int argc, char **argv)
   g_test_add_func ("/disk-raw/lock", test_lock);
   g_test_add_func ("/disk-raw/change", test_change);
   g_test_add_func ("/disk-raw/protected", test_protected);
+  g_test_add_func ("/disk-raw/holes", test_holes);
   return g_test_run ();
 }

@@ -9,7 +9,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utime.h>
@@ -281,6 +283,52 @@ test_bitmap (Fixture *f, const void *data)
   bytes = slurp (path, &length);
   g_assert_cmphex (bytes[2048], ==, 0xb0);
   g_free (bytes);
+}
+
+/* The host's disk is full: an error, and nothing that was there is harmed. */
+static void
+test_full (Fixture *f, const void *data)
+{
+  g_autofree char *path = make (f, "a.vhd", data, 64 * MiB, NULL);
+  struct rlimit before, limit;
+  Found found = { { 0 } };
+  uint8_t out[4096], in[4096];
+  unsigned written = 0;
+  Back b;
+
+  signal (SIGXFSZ, SIG_IGN);
+  getrlimit (RLIMIT_FSIZE, &before);
+  open_disk (&b, path);
+  limit = before;
+  limit.rlim_cur = 11 * MiB;
+  setrlimit (RLIMIT_FSIZE, &limit);
+  for (; written < 32; written++)
+    {
+      memset (out, written + 1, sizeof out);
+      if (b.ops->write (b.self, written * BLOCK + 1024, out, sizeof out) != 0)
+        break;
+    }
+  g_assert_cmpuint (written, >, 0);
+  g_assert_cmpuint (written, <, 6);
+  for (unsigned n = 0; n < 3; n++) /* again and again */
+    g_assert_cmpint (b.ops->write (b.self, 20 * BLOCK, out, sizeof out), !=, 0);
+  back_flush (&b);
+  setrlimit (RLIMIT_FSIZE, &before);
+  back_write (&b, 30 * BLOCK, out, sizeof out); /* somebody made room */
+  back_close (&b);
+  g_assert_true (image_check (f->lib.image, path, false, &found));
+  open_disk (&b, path);
+  for (unsigned n = 0; n < written; n++)
+    {
+      back_read (&b, n * BLOCK + 1024, in, sizeof in);
+      g_assert_true (in[0] == n + 1 && memcmp (in, in + 1, sizeof in - 1) == 0);
+    }
+  back_read (&b, 20 * BLOCK, in, sizeof in);
+  g_assert_true (in[0] == 0 && memcmp (in, in + 1, sizeof in - 1) == 0);
+  back_read (&b, 30 * BLOCK, in, sizeof in);
+  g_assert_cmpmem (in, sizeof in, out, sizeof out);
+  back_close (&b);
+  g_free (found.text);
 }
 
 /* Against a plain array: reads, writes, flushes, swaps, openings. */
@@ -829,6 +877,7 @@ main (int argc, char **argv)
 
       g_test_add (name, Fixture, types[n], set_up, test_random, tear_down);
     }
+  g_test_add ("/disk-vhd/full", Fixture, "dynamic", set_up, test_full, tear_down);
   TEST ("locators", test_locators);
   TEST ("wrong-parent", test_wrong_parent);
   TEST ("loops", test_loops);

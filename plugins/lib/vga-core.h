@@ -24,7 +24,6 @@ enum {
   VGA_N_GRAPHICS = 9,
   VGA_N_ATTRIBUTE = 21,
   VGA_WINDOW_SIZE = 0x20000, /* A0000-BFFFF */
-  VGA_MAX_CHARACTERS = 456,  /* of a line: 4096 pixels and a little more */
 };
 
 /* What chips add to the CRTC's counters: bits in their places, 0 on a plain VGA.  Not saved. */

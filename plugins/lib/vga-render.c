@@ -68,7 +68,7 @@ enum {
   ATTR_PAN = 0x13,
   ATTR_SELECT = 0x14,
 
-  BUFFER_SIZE = 9 * (VGA_MAX_CHARACTERS + 1),
+  BUFFER_SIZE = TN_DISPLAY_MAX_WIDTH + 2 * 9,
   CURSOR_FRAMES = 8,
   BLINK_FRAMES = 16,
 };
@@ -181,12 +181,13 @@ find_frame (Frame *f, const VgaCore *vga, int64_t now)
              || vga->extension.blank;
   f->cursor_on = frame / CURSOR_FRAMES & 1;
   f->blink_on = frame / BLINK_FRAMES & 1;
-  f->characters = MIN (c[CR_H_DISPLAY_END] + vga->extension.h_display + 1, VGA_MAX_CHARACTERS);
   f->dots = 8;
   if (!f->graphics && !(vga->sequencer[SEQ_CLOCKING] & SEQ_CLOCKING_8_DOTS))
     f->dots = 9;
   if (f->graphics && (a[ATTR_MODE] & ATTR_MODE_HALF_PIXELS))
     f->dots = 4;
+  f->characters
+      = MIN (c[CR_H_DISPLAY_END] + vga->extension.h_display + 1, TN_DISPLAY_MAX_WIDTH / f->dots);
   f->width = f->characters * f->dots;
   f->start = c[CR_START_HIGH] << 8 | c[CR_START_LOW] | vga->extension.start;
   f->pitch = 2 * (c[CR_OFFSET] + vga->extension.offset);

@@ -285,6 +285,28 @@ test_depths (void)
     }
 }
 
+/* The widest lines that the registers can ask for are cut to what a display takes. */
+static void
+test_widest (void)
+{
+  TnHarness *h = new_card (NULL, NULL);
+  screen_mode (h, &screen_text80);
+  unlock (h);
+  crtc (h, 0x01, 0xff);
+  crtc (h, 0x5d, 0x02);
+  crtc (h, 0x12, 0xff);
+  crtc (h, 0x07, 0xff);
+  crtc (h, 0x5e, 0x02);
+  g_assert_cmpuint (tn_harness_screen (h, "vga")->width, <=, TN_DISPLAY_MAX_WIDTH);
+  g_assert_cmpuint (tn_harness_screen (h, "vga")->height, <=, TN_DISPLAY_MAX_HEIGHT);
+  enhanced (h, 640, 480, 0xd0, 4);
+  crtc (h, 0x01, 0xff);
+  crtc (h, 0x5d, 0x02);
+  crtc (h, 0x5e, 0x02);
+  g_assert_cmpuint (tn_harness_screen (h, "vga")->width, <=, TN_DISPLAY_MAX_WIDTH);
+  tn_harness_free (h);
+}
+
 static void
 test_cursor (void)
 {
@@ -769,6 +791,7 @@ main (int argc, char **argv)
   g_test_add_func ("/s3/clock", test_clock);
   g_test_add_func ("/s3/ddc", test_ddc);
   g_test_add_func ("/s3/depths", test_depths);
+  g_test_add_func ("/s3/widest", test_widest);
   g_test_add_func ("/s3/cursor", test_cursor);
   g_test_add_func ("/s3/overlay", test_overlay);
   g_test_add_func ("/s3/rectangle", test_rectangle);

@@ -39,18 +39,18 @@ typedef struct {
   uint8_t scale;
 } Address;
 
+/* An access that may rely on an earlier one, or be relied on. */
 typedef struct {
-  bool used, write;
+  Access *access;
   Address address;
-  Access *first;
-  unsigned age;
-} Anchor;
+  bool write, alone;
+} Candidate;
 
 typedef struct {
   Value values[8];
   uint32_t next_id;
-  Anchor anchors[2];
-  unsigned age;
+  Candidate list[2 * VMM_BLOCK_INSNS];
+  unsigned count;
 } Plan;
 
 static Address
@@ -71,31 +71,67 @@ operand_address (const Plan *p, const VmmInsn *i)
   return a;
 }
 
+/* May `a` rely on the earlier access `first`? */
 static bool
-near_enough (const Anchor *k, const Address *a, bool write)
+near_enough (const Candidate *first, const Candidate *a)
 {
-  int32_t distance = (int32_t) (a->offset - k->address.offset);
-  return k->used && k->address.base == a->base && k->address.index == a->index
-         && k->address.scale == a->scale && (k->write || !write) && distance >= -REUSE_MAX
-         && distance <= REUSE_MAX;
+  int32_t distance = (int32_t) (a->address.offset - first->address.offset);
+  return first->address.base == a->address.base && first->address.index == a->address.index
+         && first->address.scale == a->address.scale && (first->write || !a->write) && !a->alone
+         && distance >= -REUSE_MAX && distance <= REUSE_MAX;
 }
 
 static void
-plan_access (Plan *p, const VmmInsn *i, Access *access, Address a, bool write)
+add_candidate (Plan *p, const VmmInsn *i, Access *access, Address a, bool write)
 {
-  p->age++;
-  if (!(i->hints & VMM_HINT_ALONE))
-    for (unsigned n = 0; n < 2; n++)
-      if (near_enough (&p->anchors[n], &a, write))
+  p->list[p->count++] = (Candidate){ access, a, write, i->hints & VMM_HINT_ALONE };
+}
+
+/* The next access after `at` that can rely on `first`, not too far away; or NEVER. */
+#define FAR 24u
+#define NEVER (~0u)
+static unsigned
+next_use (const Plan *p, const Candidate *first, unsigned at)
+{
+  for (unsigned n = at + 1; n < p->count && n <= at + FAR; n++)
+    if (near_enough (first, &p->list[n]))
+      return n;
+  return NEVER;
+}
+
+/* Which access is kept in r10 and r11, and who relies on it.  The register goes to who is needed
+   sooner. */
+static void
+assign (Plan *p)
+{
+  const Candidate *anchors[2] = { NULL, NULL };
+  for (unsigned n = 0; n < p->count; n++)
+    {
+      const Candidate *a = &p->list[n];
+      unsigned slot = 0, latest = 0;
+      while (slot < 2 && !(anchors[slot] && near_enough (anchors[slot], a)))
+        slot++;
+      if (slot < 2)
         {
-          Anchor *k = &p->anchors[n];
-          access->reuse = k->first->anchor = (int8_t) (R_10 + n);
-          access->delta = (int16_t) (a.offset - k->address.offset);
-          k->age = p->age;
-          return;
+          a->access->reuse = anchors[slot]->access->anchor = (int8_t) (R_10 + slot);
+          a->access->delta = (int16_t) (a->address.offset - anchors[slot]->address.offset);
+          continue;
         }
-  Anchor *oldest = p->anchors[1].age < p->anchors[0].age ? &p->anchors[1] : &p->anchors[0];
-  *oldest = (Anchor){ true, write, a, access, p->age };
+      unsigned mine = next_use (p, a, n);
+      if (mine == NEVER)
+        continue;
+      for (unsigned k = 0; k < 2; k++)
+        {
+          unsigned use = anchors[k] ? next_use (p, anchors[k], n) : NEVER;
+          if (use >= latest)
+            {
+              latest = use;
+              slot = k;
+            }
+        }
+      if (latest > mine)
+        anchors[slot] = a;
+    }
 }
 
 static void
@@ -168,7 +204,9 @@ follow_registers (Plan *p, const VmmInsn *i, const Description *d)
 void
 vmm_plan_accesses (Translator *t)
 {
-  Plan p = { .next_id = 1 };
+  Plan p;
+  p.next_id = 1;
+  p.count = 0;
   bool reuse = t->flat && t->stack32 && t->engine->holes;
   for (unsigned n = 0; n < 8; n++)
     set_unknown (&p, n);
@@ -183,7 +221,7 @@ vmm_plan_accesses (Translator *t)
       bool plain = !(i->flags & VMM_INSN_A16) && i->segment != VMM_FS && i->segment != VMM_GS
                    && i->segment != VMM_CS;
       if (d->memory && plain)
-        plan_access (&p, i, &a[0], operand_address (&p, i), d->memory == M_WRITE);
+        add_candidate (&p, i, &a[0], operand_address (&p, i), d->memory == M_WRITE);
       Address stack = { .base = p.values[VMM_ESP].id, .offset = p.values[VMM_ESP].offset };
       switch (d->template)
         {
@@ -193,18 +231,19 @@ vmm_plan_accesses (Translator *t)
         case T_CALL:
         case T_CALL_M:
           stack.offset -= d->size;
-          plan_access (&p, i, &a[1], stack, true);
+          add_candidate (&p, i, &a[1], stack, true);
           break;
         case T_POP_R:
-        case T_RET: plan_access (&p, i, &a[1], stack, false); break;
+        case T_RET: add_candidate (&p, i, &a[1], stack, false); break;
         case T_LEAVE:
           stack = (Address){ .base = p.values[VMM_EBP].id, .offset = p.values[VMM_EBP].offset };
-          plan_access (&p, i, &a[1], stack, false);
+          add_candidate (&p, i, &a[1], stack, false);
           break;
         default: break;
         }
       follow_registers (&p, i, d);
     }
+  assign (&p);
 }
 
 /* ---- Code ---- */

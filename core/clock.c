@@ -13,7 +13,7 @@
 #include <time.h>
 
 #define EVENTS_PER_RUN 1024
-#define GRACE_NS TN_NS_PER_MS
+#define GRACE_NS (2 * TN_NS_PER_MS)
 #define LAG_MAX (60 * TN_NS_PER_S) /* more than that is forgotten */
 #define CATCH_UP 8
 #define STALL_NS (500 * TN_NS_PER_US)

@@ -34,7 +34,7 @@
 #define SLICE_NS (250 * TN_NS_PER_US)
 #define FOLLOW_NS (50 * TN_NS_PER_US) /* so often the clock hears that the processor goes on */
 /* The translator does not count in real time: it is made to come back so often. */
-#define PACE_US 500
+#define PACE_US 1000
 #define TRACE_RAM_EVERY 50000000 /* instructions between two sums of RAM */
 #define HEAT 3 /* executions before a block is translated */
 

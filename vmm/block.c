@@ -33,7 +33,7 @@ struct CodeLink {
 struct VmmCodePage {
   VmmCodePage *next; /* of used_pages */
   uint32_t frame;
-  uint64_t lines; /* which lines of 64 bytes hold code */
+  uint64_t lines;  /* which lines of 64 bytes hold code */
   uint64_t peeked; /* which lines the translator looked at beyond that */
   CodeLink *links;
 };
@@ -205,8 +205,13 @@ static VmmBlock *
 begin_block (VmmVcpu *c, uint32_t address)
 {
   VmmBlock *b = c->blocks->scratch;
-  *b = (VmmBlock){ .address = address, .second = VMM_BLOCK_NO_PAGE, .eip = c->eip, .base = c->seg[VMM_CS].base,
-                   .code_end = c->blocks->code_end, .key = (uint8_t) c->blocks->key, .count = 1 };
+  *b = (VmmBlock){ .address = address,
+                   .second = VMM_BLOCK_NO_PAGE,
+                   .eip = c->eip,
+                   .base = c->seg[VMM_CS].base,
+                   .code_end = c->blocks->code_end,
+                   .key = (uint8_t) c->blocks->key,
+                   .count = 1 };
   return b;
 }
 
@@ -347,8 +352,8 @@ look_up (VmmVcpu *c, uint32_t linear, uint32_t address)
   VmmBlock **chain = bucket (c->blocks, address, key), **link = chain, *b;
   while ((b = *link)
          && !(b->address == address && b->key == key && b->eip == c->eip
-              && b->base == c->seg[VMM_CS].base
-              && b->code_end == c->blocks->code_end && same_second (c, b, linear)))
+              && b->base == c->seg[VMM_CS].base && b->code_end == c->blocks->code_end
+              && same_second (c, b, linear)))
     link = &b->next;
   if (b && link != chain)
     {
@@ -374,9 +379,8 @@ vmm_block_find (VmmVcpu *c)
   /* After a change of the mapping most entries of `recent` are as good as before. */
   VmmBlock *b = recent->block;
   bool same = b && (uint32_t) recent->tag == linear && b->address == address && b->key == bc->key
-              && b->eip == c->eip && b->base == c->seg[VMM_CS].base
-              && b->code_end == bc->code_end && b->size != VMM_BLOCK_DEAD
-              && b->second == VMM_BLOCK_NO_PAGE;
+              && b->eip == c->eip && b->base == c->seg[VMM_CS].base && b->code_end == bc->code_end
+              && b->size != VMM_BLOCK_DEAD && b->second == VMM_BLOCK_NO_PAGE;
   if (!same)
     b = look_up (c, linear, address);
   if (!b)

@@ -3,10 +3,10 @@
  * The code cache: where translated code lies, which instruction an address in it belongs to, and
  * how code that lies there is changed.
  *
- * The memory is a memfd that is mapped twice, executable and writable (W^X without a system call for
- * each change).  The executable mapping lies below 4 GiB, so that pages of targets (jump.c) hold
- * addresses of 32 bits.  Code refers to nothing by absolute address but what it reaches through r12
- * and r13.
+ * The memory is a memfd that is mapped twice, executable and writable (W^X without a system call
+ * for each change).  The executable mapping lies below 4 GiB, so that pages of targets (jump.c)
+ * hold addresses of 32 bits.  Code refers to nothing by absolute address but what it reaches
+ * through r12 and r13.
  *
  * Code is only ever added, behind what is there.  A block that is dropped, or translated anew, gets
  * a jump over its first bytes: whoever is linked to it finds the new way.  When the room is used up
@@ -28,11 +28,11 @@
 #define STEP 0x2000000u
 
 /* ORDER: engine.asm */
-_Static_assert (offsetof (VmmVcpu, gpr) == 0 && offsetof (VmmVcpu, eip) == 36
-                    && offsetof (VmmVcpu, eflags) == 40 && offsetof (VmmVcpu, attention) == 44
-                    && offsetof (VmmVcpu, alert) == 48 && offsetof (VmmVcpu, tail) == 52
-                    && offsetof (VmmVcpu, frame) == 56,
-                "engine.asm");
+_Static_assert(offsetof (VmmVcpu, gpr) == 0 && offsetof (VmmVcpu, eip) == 36
+                   && offsetof (VmmVcpu, eflags) == 40 && offsetof (VmmVcpu, attention) == 44
+                   && offsetof (VmmVcpu, alert) == 48 && offsetof (VmmVcpu, tail) == 52
+                   && offsetof (VmmVcpu, frame) == 56,
+               "engine.asm");
 
 void vmm_thunk_slow (void);
 void vmm_thunk_miss_read (void);
@@ -97,7 +97,8 @@ vmm_code_move (VmmEngine *engine)
             munmap (p, engine->size);
           continue;
         }
-      if (mremap (engine->code, engine->size, engine->size, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to)
+      if (mremap (engine->code, engine->size, engine->size, MREMAP_MAYMOVE | MREMAP_FIXED, to)
+          != to)
         return false;
       vmm_jump_rebase (engine, (uint32_t) (at - (uintptr_t) engine->code));
       engine->code = to;

@@ -5,8 +5,8 @@
  * always right.
  *
  * Flags.  `writes` names those that have a new value whatever the operands are; flags that the
- * manual calls undefined count if the host's own instruction sets them, since it is that instruction
- * which is executed.  A shift by CL may leave all flags alone and so writes none.
+ * manual calls undefined count if the host's own instruction sets them, since it is that
+ * instruction which is executed.  A shift by CL may leave all flags alone and so writes none.
  */
 #include "translate.h"
 
@@ -47,8 +47,11 @@ static Description
 modrm (const VmmInsn *i, Template template, unsigned size, unsigned memory, bool to_reg,
        unsigned reads, unsigned writes)
 {
-  Description d = { .template = template, .size = (uint8_t) size, .msize = (uint8_t) size,
-                    .reads = (uint16_t) reads, .writes = (uint16_t) writes };
+  Description d = { .template = template,
+                    .size = (uint8_t) size,
+                    .msize = (uint8_t) size,
+                    .reads = (uint16_t) reads,
+                    .writes = (uint16_t) writes };
   if (has_memory (i))
     d.memory = (uint8_t) memory;
   else if (memory == M_WRITE)
@@ -75,8 +78,11 @@ defining (Description d, unsigned registers)
 static Description
 simple (Template template, unsigned size, unsigned defines, unsigned reads, unsigned writes)
 {
-  return (Description){ .template = template, .size = (uint8_t) size, .defines = (uint8_t) defines,
-                        .reads = (uint16_t) reads, .writes = (uint16_t) writes };
+  return (Description){ .template = template,
+                        .size = (uint8_t) size,
+                        .defines = (uint8_t) defines,
+                        .reads = (uint16_t) reads,
+                        .writes = (uint16_t) writes };
 }
 
 /* May look at anything and write anything; sets no flag for sure. */
@@ -86,8 +92,8 @@ static const Description handler
 static const Description handler_without_flags
     = { .template = T_HANDLER, .defines = ALL_REGISTERS };
 
-/* Instructions that end their block because they may change what the next one is executed under, but
-   seldom do: code goes on behind them if they did not (engine.c). */
+/* Instructions that end their block because they may change what the next one is executed under,
+   but seldom do: code goes on behind them if they did not (engine.c). */
 static bool
 is_soft (const VmmInsn *i)
 {
@@ -142,8 +148,8 @@ group1 (const VmmInsn *i)
   return with_immediate (d, i->opcode == 0x81 ? size : 1);
 }
 
-/* ROL ROR RCL RCR SHL SHR SAL SAR.  OF after a rotate by more than one is undefined, and the handlers
-   define it: `live` decides in translate.c whether that matters. */
+/* ROL ROR RCL RCR SHL SHR SAL SAR.  OF after a rotate by more than one is undefined, and the
+   handlers define it: `live` decides in translate.c whether that matters. */
 static Description
 shift (const VmmInsn *i)
 {
@@ -203,9 +209,9 @@ condition_reads (unsigned n)
 
 /* Bytes of the operand, by opcode and reg; 0: by its handler. */
 static const uint8_t fpu_bytes[8][8] = {
-  { 4, 4, 4, 4, 4, 4, 4, 4 },  { 4, 0, 4, 4, 0, 2, 0, 2 },  { 4, 4, 4, 4, 4, 4, 4, 4 },
-  { 4, 0, 4, 4, 0, 10, 0, 10 }, { 8, 8, 8, 8, 8, 8, 8, 8 },  { 8, 0, 8, 8, 0, 0, 0, 2 },
-  { 2, 2, 2, 2, 2, 2, 2, 2 },  { 2, 0, 2, 2, 10, 8, 10, 8 },
+  { 4, 4, 4, 4, 4, 4, 4, 4 },   { 4, 0, 4, 4, 0, 2, 0, 2 },   { 4, 4, 4, 4, 4, 4, 4, 4 },
+  { 4, 0, 4, 4, 0, 10, 0, 10 }, { 8, 8, 8, 8, 8, 8, 8, 8 },   { 8, 0, 8, 8, 0, 0, 0, 2 },
+  { 2, 2, 2, 2, 2, 2, 2, 2 },   { 2, 0, 2, 2, 10, 8, 10, 8 },
 };
 /* Bit `reg` of [opcode & 7]: is it stored? */
 static const uint8_t fpu_stores[8] = { 0, 0x8c, 0, 0x8c, 0, 0x8c, 0, 0xcc };
@@ -283,10 +289,10 @@ mmx (const VmmInsn *i)
 static bool
 is_mmx (uint8_t opcode)
 {
-  return (opcode >= 0x60 && opcode <= 0x6b) || (opcode >= 0x6e && opcode <= 0x77)
-         || opcode == 0x7e || opcode == 0x7f || opcode == 0xc4 || opcode == 0xc5
-         || (opcode >= 0xd1 && opcode <= 0xfe && opcode != 0xd6 && opcode != 0xe6
-             && opcode != 0xf0 && opcode != 0xd0);
+  return (opcode >= 0x60 && opcode <= 0x6b) || (opcode >= 0x6e && opcode <= 0x77) || opcode == 0x7e
+         || opcode == 0x7f || opcode == 0xc4 || opcode == 0xc5
+         || (opcode >= 0xd1 && opcode <= 0xfe && opcode != 0xd6 && opcode != 0xe6 && opcode != 0xf0
+             && opcode != 0xd0);
 }
 
 /* ---- The maps ---- */
@@ -347,7 +353,9 @@ one_byte (const VmmInsn *i)
     case 0xa1:
     case 0xa2:
     case 0xa3:
-      return (Description){ .template = T_MOFFS, .size = (uint8_t) byte, .msize = (uint8_t) byte,
+      return (Description){ .template = T_MOFFS,
+                            .size = (uint8_t) byte,
+                            .msize = (uint8_t) byte,
                             .memory = i->opcode & 2 ? M_WRITE : M_READ,
                             .defines = i->opcode & 2 ? 0 : 1 << VMM_EAX };
     case 0xa8:
@@ -363,8 +371,7 @@ one_byte (const VmmInsn *i)
     case 0xc7: return with_immediate (modrm (i, T_DIGIT, byte, M_WRITE, false, 0, 0), byte);
     case 0xc9: return simple (T_LEAVE, size, 1 << VMM_EBP | 1 << VMM_ESP, 0, 0);
     case 0xd8 ... 0xdf: return x87 (i);
-    case 0xe0 ... 0xe3:
-      return simple (T_LOOP, size, 1 << VMM_ECX, i->opcode < 0xe2 ? ZF : 0, 0);
+    case 0xe0 ... 0xe3: return simple (T_LOOP, size, 1 << VMM_ECX, i->opcode < 0xe2 ? ZF : 0, 0);
     case 0xe8: return simple (T_CALL, size, 0, 0, 0);
     case 0xe9:
     case 0xeb: return simple (T_JMP, size, 0, 0, 0);
@@ -425,15 +432,14 @@ two_bytes (const VmmInsn *i)
                  : modrm (i, T_MODRM, size, i->opcode == 0xa3 ? M_READ : M_WRITE, false, 0, CF);
     case 0xa4:
     case 0xac:
-      return with_immediate (
-          modrm (i, T_MODRM, size, M_WRITE, false, 0,
-                 (i->imm & 31) && (i->imm & 31) <= 8u * size ? ALL : 0), 1);
+      return with_immediate (modrm (i, T_MODRM, size, M_WRITE, false, 0,
+                                    (i->imm & 31) && (i->imm & 31) <= 8u * size ? ALL : 0),
+                             1);
     case 0xa5:
     case 0xad: return modrm (i, T_MODRM, size, M_WRITE, false, 0, 0);
     case 0xaf: return modrm (i, T_MODRM, size, M_READ, true, 0, ALL);
     case 0xb0:
-    case 0xb1:
-      return defining (modrm (i, T_MODRM, byte, M_WRITE, false, 0, ALL), 1 << VMM_EAX);
+    case 0xb1: return defining (modrm (i, T_MODRM, byte, M_WRITE, false, 0, ALL), 1 << VMM_EAX);
     case 0xb6:
     case 0xb7:
     case 0xbe:

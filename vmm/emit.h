@@ -3,9 +3,9 @@
  * The encoder: x86-64 instructions as bytes (Intel SDM vol. 2).  It knows encodings, not what they
  * are for; translate*.c know that.
  *
- * Registers are host numbers 0 to 15.  A memory operand is base + index << scale + displacement; the
- * encoder chooses the shortest form.  Bytes go to `at`; past `end` nothing is written and `overflow`
- * is set, so that whoever emits looks once, at the end.
+ * Registers are host numbers 0 to 15.  A memory operand is base + index << scale + displacement;
+ * the encoder chooses the shortest form.  Bytes go to `at`; past `end` nothing is written and
+ * `overflow` is set, so that whoever emits looks once, at the end.
  */
 #pragma once
 
@@ -18,7 +18,24 @@ typedef struct {
   bool overflow;
 } Emit;
 
-enum { R_AX, R_CX, R_DX, R_BX, R_SP, R_BP, R_SI, R_DI, R_8, R_9, R_10, R_11, R_12, R_13, R_14, R_15 };
+enum {
+  R_AX,
+  R_CX,
+  R_DX,
+  R_BX,
+  R_SP,
+  R_BP,
+  R_SI,
+  R_DI,
+  R_8,
+  R_9,
+  R_10,
+  R_11,
+  R_12,
+  R_13,
+  R_14,
+  R_15
+};
 #define R_NONE (-1)
 
 typedef struct {
@@ -65,7 +82,8 @@ emit32 (Emit *e, uint32_t v)
 static inline void
 emit_rex (Emit *e, unsigned rex, int reg, int index, int base)
 {
-  unsigned v = (rex & 0xff) | (reg >= 8 ? 0x44 : 0) | (index >= 8 ? 0x42 : 0) | (base >= 8 ? 0x41 : 0);
+  unsigned v
+      = (rex & 0xff) | (reg >= 8 ? 0x44 : 0) | (index >= 8 ? 0x42 : 0) | (base >= 8 ? 0x41 : 0);
   if (v)
     emit8 (e, v);
 }

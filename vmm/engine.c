@@ -2,17 +2,17 @@
 /*
  * The dispatcher: enters translated code, and does what it comes back for.
  *
- * A block runs by its handlers until it has done so c->config.heat times, then it is translated; never
- * under alignment checks.
+ * A block runs by its handlers until it has done so c->config.heat times, then it is translated;
+ * never under alignment checks.
  *
  * Counting (c->config.counted): each code takes its number of instructions from c->left when it is
  * entered, and does not run if there are not so many.  While it runs,
  *
  *   instructions retired = left_end - left - (those of the block that are not yet executed)
  *
- * which settle () writes to c->instructions whenever C has to know.  A slice's last instructions are
- * done one by one, so that a slice is exact.  Without counting c->instructions is not more than the
- * number of times that C was here; time slices end by a kick.
+ * which settle () writes to c->instructions whenever C has to know.  A slice's last instructions
+ * are done one by one, so that a slice is exact.  Without counting c->instructions is not more than
+ * the number of times that C was here; time slices end by a kick.
  */
 #include "engine.h"
 
@@ -173,7 +173,8 @@ next_code (VmmVcpu *c)
     return b;
   if (c->engine->counted && vmm_alerted (c)) /* since the fetch */
     return NULL;
-  if (b == bc->scratch || vmm_ac_on (c) || (b->second != VMM_BLOCK_NO_PAGE && !second_is_known (c, b)))
+  if (b == bc->scratch || vmm_ac_on (c)
+      || (b->second != VMM_BLOCK_NO_PAGE && !second_is_known (c, b)))
     ;
   else if (b->code)
     return b;
@@ -200,7 +201,8 @@ link_exit (VmmVcpu *c, uint32_t site, const VmmBlock *to)
 {
   VmmEngine *engine = c->engine;
   const VmmCode *from = vmm_code_at (engine, site);
-  if ((c->config.stress & VMM_STRESS_UNLINKED) || !from || from->block->address >> 12 != to->address >> 12)
+  if ((c->config.stress & VMM_STRESS_UNLINKED) || !from
+      || from->block->address >> 12 != to->address >> 12)
     return;
   vmm_code_link (engine, site, to->code);
   c->stat.links++;
@@ -232,8 +234,7 @@ come_back (VmmVcpu *c, VmmBack back)
   VmmBlock *next;
   switch (back)
     {
-    case VMM_BACK_EXIT:
-      {
+      case VMM_BACK_EXIT: {
         uint32_t site = c->tail;
         if (may_not_go_on (c) || !(next = next_code (c)))
           return false;
@@ -251,8 +252,7 @@ come_back (VmmVcpu *c, VmmBack back)
       c->stat.tails++;
       execute_insn (c, vmm_insn_at (c, c->tail));
       return false;
-    case VMM_BACK_TRAP:
-      {
+      case VMM_BACK_TRAP: {
         VmmInsn *insn = vmm_insn_at (c, c->tail);
         if (insn->hints & VMM_HINT_FPU)
           vmm_fpu_note_block (c, insn);

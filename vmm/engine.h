@@ -27,12 +27,12 @@ typedef enum {
 
 /* One translated block, in the order of their addresses. */
 struct VmmCode {
-  uint32_t start, end;   /* offsets in the code cache */
+  uint32_t start, end; /* offsets in the code cache */
   VmmBlock *block;
-  uint32_t exits[2];     /* offsets of the distances of linkable jumps, 0 if there are fewer */
-  uint32_t stubs[2];     /* where they go when they are not linked */
-  uint32_t indirect[2];  /* offsets of jumps by the tables of targets, 0 if there are fewer */
-  uint32_t insns;        /* index of its instructions' offsets in VmmEngine.offsets */
+  uint32_t exits[2];    /* offsets of the distances of linkable jumps, 0 if there are fewer */
+  uint32_t stubs[2];    /* where they go when they are not linked */
+  uint32_t indirect[2]; /* offsets of jumps by the tables of targets, 0 if there are fewer */
+  uint32_t insns;       /* index of its instructions' offsets in VmmEngine.offsets */
 };
 
 #define VMM_INDIRECT_SIZE 20u /* bytes of the indirect jump; see translate_jump.c */
@@ -62,10 +62,10 @@ struct VmmEngine {
   bool counted, precise;
   unsigned heat; /* executions before a block is translated */
   _Atomic bool in_code;
-  int thread; /* kernel's number of the thread in vmm_vcpu_execute () */
+  int thread;               /* kernel's number of the thread in vmm_vcpu_execute () */
   uint64_t by_handler[512]; /* executions by handlers: by opcode, those behind 0F from 256 on */
   char names[VMM_ENGINE_TOP][24]; /* of the counters that vmm_engine_stats () gives */
-  VmmBlock *again; /* a trap taught something: to be translated anew */
+  VmmBlock *again;                /* a trap taught something: to be translated anew */
 };
 
 /* ---- code.c ---- */
@@ -95,7 +95,8 @@ bool vmm_code_room (const VmmEngine *engine);
 void vmm_code_redirect (VmmEngine *engine, uint32_t start, uint32_t target);
 /* Makes the 32-bit distance at `site` lead to `target`, both offsets. */
 void vmm_code_link (VmmEngine *engine, uint32_t site, uint32_t target);
-/* The code that runs leaves at its end.  From the signal handler; returns the address to go on at. */
+/* The code that runs leaves at its end.  From the signal handler; returns the address to go on at.
+ */
 uint32_t vmm_code_interrupt (VmmEngine *engine, uint32_t offset);
 /* Takes back what vmm_code_interrupt () did to indirect jumps. */
 void vmm_code_restore (VmmEngine *engine);

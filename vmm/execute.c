@@ -197,8 +197,9 @@ vmm_run_single (VmmVcpu *c)
   c->blocks->resync = true;
 }
 
-/* STI's shadow matters only if an interrupt is waiting: translated code is left at the end of a block
-   at the earliest, and whoever leaves it before the next instruction finds c->inhibit as it was. */
+/* STI's shadow matters only if an interrupt is waiting: translated code is left at the end of a
+   block at the earliest, and whoever leaves it before the next instruction finds c->inhibit as it
+   was. */
 static bool
 only_sti_shadow (const VmmVcpu *c)
 {

@@ -2,21 +2,22 @@
 /*
  * Where indirect jumps, and direct ones to other pages, go.
  *
- * Translated code jumps to an EIP by two loads: tables->jump[EIP >> 12] leads to the page of targets
- * of the code that this page means now, and that holds the host address for each of its bytes.  What
- * is not there leads to the resolver: both tables are never empty.
+ * Translated code jumps to an EIP by two loads: tables->jump[EIP >> 12] leads to the page of
+ * targets of the code that this page means now, and that holds the host address for each of its
+ * bytes.  What is not there leads to the resolver: both tables are never empty.
  *
  *   mov r9, [r12 + (r8d >> 12) * 8 + jump]     r9 = targets - page * 4096 * 4
  *   mov r9d, [r9 + r8 * 4]
  *   jmp r9
  *
- * So a link needs neither a comparison (flags stay) nor to be undone one by one: a TLB flush, INVLPG
- * or change of CR3 resets the words of the pages it concerns, a block that is dropped resets its
- * target.
+ * So a link needs neither a comparison (flags stay) nor to be undone one by one: a TLB flush,
+ * INVLPG or change of CR3 resets the words of the pages it concerns, a block that is dropped resets
+ * its target.
  *
  * A page of targets belongs to a physical page as code at one EIP, in one mode (VmmJumpPage).  The
- * words of one VmmTables are all for one mode and CS; when code of another is entered they are reset.
- * Where CS does not begin at a page, EIP has no page of its own and these jumps are not used.
+ * words of one VmmTables are all for one mode and CS; when code of another is entered they are
+ * reset. Where CS does not begin at a page, EIP has no page of its own and these jumps are not
+ * used.
  */
 #include "engine.h"
 
@@ -27,7 +28,7 @@
 #define HASH 1024u
 
 struct VmmJumpPage {
-  VmmJumpPage *next;     /* in its hash chain */
+  VmmJumpPage *next; /* in its hash chain */
   VmmJumpPage *next_all;
   uint32_t frame, eip, base, key; /* eip: of its first byte */
   uint64_t end;
@@ -149,8 +150,13 @@ find_page (VmmVcpu *c, const VmmBlock *b)
   page = malloc (sizeof *page);
   if (!page)
     return NULL;
-  *page = (VmmJumpPage){ .next = *chain, .next_all = engine->jump_pages, .frame = frame, .eip = eip,
-                         .base = c->seg[VMM_CS].base, .key = b->key, .end = b->code_end };
+  *page = (VmmJumpPage){ .next = *chain,
+                         .next_all = engine->jump_pages,
+                         .frame = frame,
+                         .eip = eip,
+                         .base = c->seg[VMM_CS].base,
+                         .key = b->key,
+                         .end = b->code_end };
   *chain = engine->jump_pages = page;
   fill_targets (engine, page->targets);
   return page;
@@ -162,7 +168,8 @@ vmm_jump_enter (VmmVcpu *c, VmmBlock *b)
   VmmTables *t = c->now;
   uint32_t base = c->seg[VMM_CS].base, linear = base + b->eip;
   /* Only what a flush would find. */
-  if ((c->config.stress & VMM_STRESS_UNLINKED) || (base & 0xfff) || t->read[linear >> 12] == VMM_NO_ACCESS)
+  if ((c->config.stress & VMM_STRESS_UNLINKED) || (base & 0xfff)
+      || t->read[linear >> 12] == VMM_NO_ACCESS)
     return;
   VmmJumpPage *page = find_page (c, b);
   if (!page)

@@ -448,8 +448,7 @@ fill (VmmVcpu *c, uint32_t linear, bool user, const Walk *w)
   t->read[page] = delta;
   t->write[page] = writable ? delta : VMM_NO_ACCESS;
   t->phys[page] = w->page;
-  t->flags[page]
-      = VMM_TABLE_USED | w->flags | (flags & VMM_PAGE_TRACK ? VMM_TABLE_TRACK : 0);
+  t->flags[page] = VMM_TABLE_USED | w->flags | (flags & VMM_PAGE_TRACK ? VMM_TABLE_TRACK : 0);
   if (w->flags & VMM_TABLE_LARGE)
     t->large[linear >> 25] |= (uint8_t) (1u << (linear >> 22 & 7));
 }

@@ -84,13 +84,13 @@ live_at_end (Translator *t)
     }
 }
 
-/* OF after a rotate by more than one is what the processor's maker likes, and differs between forms of
-   one instruction.  Where engines are compared, the handlers are the reference. */
+/* OF after a rotate by more than one is what the processor's maker likes, and differs between forms
+   of one instruction.  Where engines are compared, the handlers are the reference. */
 static bool
 has_undefined_of (const Translator *t, const VmmInsn *i, uint16_t live)
 {
-  bool rotates = !i->map && ((i->opcode & 0xfe) == 0xc0 || (i->opcode & 0xfc) == 0xd0)
-                 && !(i->modrm & 0x20);
+  bool rotates
+      = !i->map && ((i->opcode & 0xfe) == 0xc0 || (i->opcode & 0xfc) == 0xd0) && !(i->modrm & 0x20);
   bool by_one = (i->opcode & 0xfe) == 0xd0 || ((i->opcode & 0xfe) == 0xc0 && (i->imm & 31) == 1);
   return rotates && !by_one && t->engine->precise && (live & FL_OF);
 }

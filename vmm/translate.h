@@ -10,10 +10,10 @@ typedef enum {
   T_HANDLER, /* called, then on */
   T_TAIL,    /* ends the code; C executes it */
   T_NOP,
-  T_MODRM,   /* copied: opcode reg, r/m; reg is a register */
-  T_DIGIT,   /* copied: opcode /digit, r/m */
-  T_ACC,     /* copied: opcode immediate, on AL, AX or EAX */
-  T_PLAIN,   /* copied as it is: one opcode without operands */
+  T_MODRM, /* copied: opcode reg, r/m; reg is a register */
+  T_DIGIT, /* copied: opcode /digit, r/m */
+  T_ACC,   /* copied: opcode immediate, on AL, AX or EAX */
+  T_PLAIN, /* copied as it is: one opcode without operands */
   T_MOV_RI,
   T_INC_DEC, /* 40-4F */
   T_XCHG_A,
@@ -32,7 +32,7 @@ typedef enum {
   T_JMP_M,
   T_JCC,
   T_LOOP,
-  T_FPU,  /* x87 on registers, FWAIT: needs c->fpu_ready */
+  T_FPU, /* x87 on registers, FWAIT: needs c->fpu_ready */
   T_FPU_M,
   T_MMX,
   T_FLDCW,
@@ -46,12 +46,12 @@ enum { M_NONE, M_READ, M_WRITE };
 
 typedef struct {
   uint8_t template;
-  uint8_t size;     /* bytes of the operands */
-  uint8_t memory;   /* M_*: what it does to the memory operand; M_WRITE: also reads it, perhaps */
-  uint8_t msize;    /* bytes of the memory operand */
+  uint8_t size;      /* bytes of the operands */
+  uint8_t memory;    /* M_*: what it does to the memory operand; M_WRITE: also reads it, perhaps */
+  uint8_t msize;     /* bytes of the memory operand */
   uint8_t immediate; /* bytes of it behind the instruction */
   uint16_t reads, writes; /* arithmetic flags: that it looks at; that it surely sets anew */
-  uint8_t defines;  /* a bit for each general register it writes */
+  uint8_t defines;        /* a bit for each general register it writes */
 } Description;
 
 Description vmm_describe (const VmmInsn *i, bool last, bool sync);
@@ -66,15 +66,15 @@ bool vmm_loads_high_byte (const VmmInsn *i);
 typedef enum { S_MISS, S_SLOW, S_EXIT, S_CROSS, S_TAIL, S_BUDGET } StubKind;
 typedef struct {
   StubKind kind;
-  uint8_t *site;   /* distance that shall lead here */
+  uint8_t *site; /* distance that shall lead here */
   uint8_t insn;
-  bool saved;      /* the flags are in AX, and EAX in c->scratch_a */
-  bool write;      /* S_MISS */
-  int8_t anchor;   /* S_MISS: register that must become invalid, or -1 */
-  int8_t address;  /* S_MISS: register with the linear address */
-  uint8_t *retry;  /* S_MISS */
-  uint32_t eip;    /* S_EXIT, S_CROSS: target */
-  bool link;       /* S_EXIT: may be linked */
+  bool saved;     /* the flags are in AX, and EAX in c->scratch_a */
+  bool write;     /* S_MISS */
+  int8_t anchor;  /* S_MISS: register that must become invalid, or -1 */
+  int8_t address; /* S_MISS: register with the linear address */
+  uint8_t *retry; /* S_MISS */
+  uint32_t eip;   /* S_EXIT, S_CROSS: target */
+  bool link;      /* S_EXIT: may be linked */
 } Stub;
 
 /* Where an access finds its host address. */
@@ -89,19 +89,19 @@ typedef struct {
   VmmEngine *engine;
   VmmBlock *b;
   Emit e;
-  unsigned n;          /* the instruction that is being translated */
+  unsigned n; /* the instruction that is being translated */
   VmmInsn *insn;
   const Description *d;
-  uint32_t eip, next;  /* of it, and of the one behind it */
+  uint32_t eip, next; /* of it, and of the one behind it */
   Description describe[VMM_BLOCK_INSNS];
   uint16_t live[VMM_BLOCK_INSNS + 1]; /* flags that somebody may look at, before instruction n */
-  Access access[VMM_BLOCK_INSNS][2]; /* of the memory operand; of the stack */
+  Access access[VMM_BLOCK_INSNS][2];  /* of the memory operand; of the stack */
   uint8_t *start[VMM_BLOCK_INSNS + 1];
   Stub stubs[4 * VMM_BLOCK_INSNS + 4];
   unsigned stub_count;
   VmmCode code;
   bool flat, stack32, fpu_checked, ended, fpu_note, fpu_used, fcs_noted;
-  unsigned fds_noted;  /* segment + 1 whose selector FDS has */
+  unsigned fds_noted;       /* segment + 1 whose selector FDS has */
   uint32_t fpu_eip, fpu_op; /* pending: pointers of an x87 instruction that was executed */
 } Translator;
 

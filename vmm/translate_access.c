@@ -10,15 +10,15 @@
  *
  * TEST costs the flags.  Where somebody may look at them it is left out: VMM_NO_ACCESS plus an
  * address is no address, the access traps (trap.c), and an instruction that trapped is translated
- * anew so that it sets the flags aside (VMM_HINT_LOOK).  A page that is crossed is found by the hole
- * behind it, and likewise taken care of the next time (VMM_HINT_CROSS).
+ * anew so that it sets the flags aside (VMM_HINT_LOOK).  A page that is crossed is found by the
+ * hole behind it, and likewise taken care of the next time (VMM_HINT_CROSS).
  *
- * Reuse.  An access to an address that is a known distance from an earlier one of the block needs no
- * look: the host address of the first is kept in r10 or r11.  If the page is another by now, the
+ * Reuse.  An access to an address that is a known distance from an earlier one of the block needs
+ * no look: the host address of the first is kept in r10 or r11.  If the page is another by now, the
  * access lands in the hole before or behind the first one's page: distances stay below 4080 bytes.
  *
- * Segments other than flat ones: offset and size are compared with VmmSegment.read_end or write_end,
- * and the base is added.
+ * Segments other than flat ones: offset and size are compared with VmmSegment.read_end or
+ * write_end, and the base is added.
  */
 #include "translate.h"
 
@@ -169,8 +169,7 @@ follow_registers (Plan *p, const VmmInsn *i, const Description *d)
         }
       break;
     case T_LEA:
-      if (d->size == 4 && !(i->flags & VMM_INSN_A16) && i->index == VMM_ZERO
-          && i->base != VMM_ZERO)
+      if (d->size == 4 && !(i->flags & VMM_INSN_A16) && i->index == VMM_ZERO && i->base != VMM_ZERO)
         {
           v[reg] = (Value){ v[i->base].id, v[i->base].offset + i->disp };
           return;
@@ -252,7 +251,7 @@ void
 vmm_emit_save_flags (Emit *e)
 {
   emit_rm (e, 0, 0x89, R_AX, FIELD (scratch_a));
-  emit8 (e, 0x9f);                /* lahf */
+  emit8 (e, 0x9f);                 /* lahf */
   emit_rr (e, 0, 0x0f90, 0, R_AX); /* seto al */
 }
 
@@ -322,7 +321,8 @@ emit_lookup (Translator *t, int linear, int segment, const Access *a, unsigned s
   Emit *e = &t->e;
   uint8_t hints = t->insn->hints;
   bool cross = size > 1 && (!t->engine->holes || (hints & VMM_HINT_CROSS));
-  bool look = !flags_live (t) || (hints & VMM_HINT_LOOK) || !t->engine->bmi2 || segment >= 0 || cross;
+  bool look
+      = !flags_live (t) || (hints & VMM_HINT_LOOK) || !t->engine->bmi2 || segment >= 0 || cross;
   bool saved = look && flags_live (t);
   if (saved)
     {
@@ -343,8 +343,9 @@ emit_lookup (Translator *t, int linear, int segment, const Access *a, unsigned s
       emit_rr (e, 0, 0xc1, 5, R_9);
       emit8 (e, 12);
     }
-  EmitMem entry = { R_12, R_9, 3, write ? (int32_t) offsetof (VmmTables, write)
-                                        : (int32_t) offsetof (VmmTables, read) };
+  EmitMem entry
+      = { R_12, R_9, 3,
+          write ? (int32_t) offsetof (VmmTables, write) : (int32_t) offsetof (VmmTables, read) };
   emit_rm (e, REX_W, 0x8b, R_9, entry);
   Stub *miss = NULL;
   if (look)

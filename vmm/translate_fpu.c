@@ -5,9 +5,10 @@
  * instruction of a block looks at that; if not, its handler makes them live or raises.  What may
  * take them away again comes back to C (engine.c, by_handler).
  *
- * The pointers FIP, FDP and FOP are the guest's, never the host's.  Each operand's address is noted as
- * it is used.  FIP and FOP follow from the place in the block: they are stored at its end, and where a
- * block is left to C before that, C finds the last instruction that counts (vmm_fpu_note_block).
+ * The pointers FIP, FDP and FOP are the guest's, never the host's.  Each operand's address is noted
+ * as it is used.  FIP and FOP follow from the place in the block: they are stored at its end, and
+ * where a block is left to C before that, C finds the last instruction that counts
+ * (vmm_fpu_note_block).
  */
 #include "translate.h"
 
@@ -100,8 +101,8 @@ vmm_fpu_note_block (VmmVcpu *c, const VmmInsn *insn)
 static void
 emit_selector (Translator *t, unsigned segment, EmitMem to)
 {
-  size_t at = offsetof (VmmVcpu, seg) + segment * sizeof (VmmSegment)
-              + offsetof (VmmSegment, selector);
+  size_t at
+      = offsetof (VmmVcpu, seg) + segment * sizeof (VmmSegment) + offsetof (VmmSegment, selector);
   emit_rm (&t->e, 0, 0x0fb7, R_9, emit_at (R_13, (int32_t) at));
   emit8 (&t->e, 0x66);
   emit_rm (&t->e, 0, 0x89, R_9, to);

@@ -44,8 +44,8 @@ vmm_emit_indirect (Translator *t)
 static bool
 by_tables (const Translator *t, uint32_t target)
 {
-  return vmm_in_segment (t, target) && !same_page (t, target)
-         && !(t->c->seg[VMM_CS].base & 0xfff) && t->engine->bmi2;
+  return vmm_in_segment (t, target) && !same_page (t, target) && !(t->c->seg[VMM_CS].base & 0xfff)
+         && t->engine->bmi2;
 }
 
 static void

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * MOVS, STOS and LODS, and REP MOVS and REP STOS as the host's own, if all of it lies within one page
- * of source and one of destination, upwards, in flat segments, and the tables know both; else by the
- * handler, which works page by page.
+ * MOVS, STOS and LODS, and REP MOVS and REP STOS as the host's own, if all of it lies within one
+ * page of source and one of destination, upwards, in flat segments, and the tables know both; else
+ * by the handler, which works page by page.
  *
  *   r11d = bytes, r10 = delta of the source, r9 = delta of the destination
  *   add rsi, r10 / add rdi, r9 / rep movs / sub rsi, r10 / sub rdi, r9
@@ -27,7 +27,8 @@ static void
 delta_of (Translator *t, int reg, int to, bool write, bool saved)
 {
   Emit *e = &t->e;
-  int32_t table = write ? (int32_t) offsetof (VmmTables, write) : (int32_t) offsetof (VmmTables, read);
+  int32_t table
+      = write ? (int32_t) offsetof (VmmTables, write) : (int32_t) offsetof (VmmTables, read);
   emit_mov_rr (e, R_8, reg);
   emit_rr (e, 0, 0x81, 4, R_8); /* and r8d, fff */
   emit32 (e, 0xfff);

@@ -7,12 +7,12 @@
  *   SIGBUS   in the window: a hole, so an access crossed its page (or relied on an earlier one to a
  *            page that it has left).  A page of RAM that is not there (discarded) is brought back.
  *   SIGFPE   DIV and IDIV.
- *   SIGURG   a kick: translated code is to come back at its block's end.  The default of this signal
- *            is to be ignored, so that a late one harms nobody.
+ *   SIGURG   a kick: translated code is to come back at its block's end.  The default of this
+ * signal is to be ignored, so that a late one harms nobody.
  *
  * After a fault in translated code the registers are as before the instruction (translate.c sees to
- * that); they go to VmmVcpu, and C executes the instruction by its handler, which knows how to cross
- * pages and raise the guest's faults.  Faults elsewhere go to whoever handled them before.
+ * that); they go to VmmVcpu, and C executes the instruction by its handler, which knows how to
+ * cross pages and raise the guest's faults.  Faults elsewhere go to whoever handled them before.
  *
  * Signal handlers belong to the process, and find the processor through a variable of the thread:
  * the two things here that are not in VmmVcpu.

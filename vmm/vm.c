@@ -4,11 +4,11 @@
  *
  * RAM is one memfd.  Page n lies at offset n * 8192: the page after each one is a hole that nobody
  * touches.  Pages come into being when they are first touched; nothing is ever committed for the
- * holes.  The memfd is mapped twice: `ram` is for the embedder, devices and page tables; `window` is
- * what the access tables point to, and there userfaultfd turns an access to a hole into SIGBUS, so
- * that translated code finds out that an access crossed its page (trap.c) without looking.  Memory of
- * the embedder (ROM, video memory) is aliased page by page into a second window of the same form.
- * Where the host forbids userfaultfd there is one mapping, and translated code must look
+ * holes.  The memfd is mapped twice: `ram` is for the embedder, devices and page tables; `window`
+ * is what the access tables point to, and there userfaultfd turns an access to a hole into SIGBUS,
+ * so that translated code finds out that an access crossed its page (trap.c) without looking.
+ * Memory of the embedder (ROM, video memory) is aliased page by page into a second window of the
+ * same form. Where the host forbids userfaultfd there is one mapping, and translated code must look
  * (vm->holes).
  *
  * The physical map has, for each view (normal, system management) and direction, one word for each
@@ -100,7 +100,8 @@ alias (VmmVm *vm, uintptr_t host)
         return (uintptr_t) alias_slot (vm, n);
       if (vm->alias_of[n] != 0)
         continue;
-      if (mremap ((void *) host, 0, VMM_PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, alias_slot (vm, n))
+      if (mremap ((void *) host, 0, VMM_PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED,
+                  alias_slot (vm, n))
           == MAP_FAILED)
         return 0;
       vm->alias_of[n] = host;

@@ -200,7 +200,8 @@ tn_display_text (TnDisplay *display, uint32_t columns, uint32_t rows, int32_t cu
   TnScreen *s;
   size_t n = (size_t) columns * rows;
 
-  g_return_val_if_fail (display != NULL && columns <= 1024 && rows <= 1024, NULL);
+  g_return_val_if_fail (
+      display != NULL && columns <= TN_DISPLAY_MAX_WIDTH && rows <= TN_DISPLAY_MAX_HEIGHT, NULL);
   screen = display->screen;
   s = &screen->screen;
   if (n == 0)

@@ -384,7 +384,7 @@ static void
 tell_text (const Frame *f, TnDisplay *display)
 {
   const uint8_t *c = f->vga->crtc;
-  uint32_t rows = f->height / f->cell, step = f->cell * f->doubled;
+  uint32_t rows = MIN (f->height, TN_DISPLAY_MAX_HEIGHT) / f->cell, step = f->cell * f->doubled;
   uint32_t cursor = c[CR_CURSOR_HIGH] << 8 | c[CR_CURSOR_LOW];
   bool cursor_shown = !(c[CR_CURSOR_START] & CR_CURSOR_START_OFF) && !f->blank;
   TnTextCell *cells;

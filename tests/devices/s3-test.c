@@ -299,6 +299,8 @@ test_widest (void)
   crtc (h, 0x5e, 0x02);
   g_assert_cmpuint (tn_harness_screen (h, "vga")->width, <=, TN_DISPLAY_MAX_WIDTH);
   g_assert_cmpuint (tn_harness_screen (h, "vga")->height, <=, TN_DISPLAY_MAX_HEIGHT);
+  crtc (h, 0x09, 0x00); /* a row of text a line */
+  g_assert_cmpuint (tn_harness_screen (h, "vga")->rows, >, 1024);
   enhanced (h, 640, 480, 0xd0, 4);
   crtc (h, 0x01, 0xff);
   crtc (h, 0x5d, 0x02);

@@ -765,7 +765,7 @@ test_fuzz (void)
   tn_harness_out8 (h, 0xd4, 0x00);
   reset_by_dor (h);
   SEND (h, 0x07, 0x00); /* from beyond track 79 the first one does not reach track 0 */
-  g_assert_true (wait_irq (h, 300));
+  g_assert_true (wait_irq (h, 3000));
   bring_up (h, 0);
   program_dma (h, TO_MEMORY, MEMORY, 512);
   SEND (h, 0x46, 0x00, 0, 0, 1, 2, 18, 0x1b, 0xff);

@@ -94,6 +94,7 @@ typedef struct VmmTraceState VmmTraceState;
 #define VMM_STRESS_DROP 2u     /* between blocks access tables, jump tables or all code are forgotten */
 #define VMM_STRESS_SHORT 4u    /* blocks of one instruction */
 #define VMM_STRESS_MOVE 8u     /* between blocks code and access tables go to other host addresses */
+#define VMM_STRESS_UNDEFINED 32u /* flags that an instruction leaves undefined count as kept */
 #define VMM_STRESS_KICK 16u    /* a timer kicks again and again; what it ends goes on by itself */
 
 typedef struct {

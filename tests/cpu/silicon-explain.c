@@ -12,7 +12,6 @@
 #include <Zydis/Zydis.h>
 #include <string.h>
 
-#define ARITHMETIC_FLAGS 0x8d5u
 #define FLAG_RF 0x10000u
 #define FX_XMM 160
 #define FSW_ES 0x80   /* of its low byte */

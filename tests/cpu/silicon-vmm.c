@@ -27,6 +27,7 @@ enum {
   PAGE_CODE = 64,  /* 16 for each area */
 };
 #define RAM_SIZE (1u << 20)
+#define WATCHDOG_US 50000
 
 #define KERNEL (OUR_STACK - 0x3000)
 #define K_CODE KERNEL
@@ -248,12 +249,17 @@ start_state (void)
 }
 
 void
-ours_start (void)
+ours_start (bool uncounted)
 {
   const char *error;
   VmmVcpuConfig config = { .tsc_hz = 1000000000, .apic_bus_hz = 100000000, .read_tsc = read_tsc,
                            .now = read_clock, .set_timer = set_timer };
   engine_configure (&config);
+  if (uncounted)
+    {
+      config.counted = false;
+      config.stress |= VMM_STRESS_UNDEFINED;
+    }
   ours.vm = vmm_vm_new (RAM_SIZE, &error);
   if (!ours.vm)
     die (error);
@@ -265,6 +271,8 @@ ours_start (void)
   ours.cpu = vmm_vcpu_new (ours.vm, &config, &error);
   if (!ours.cpu)
     die (error);
+  if (uncounted) /* nothing else ends a slice */
+    vmm_vcpu_pace (ours.cpu, WATCHDOG_US);
   make_pages ();
   make_tables ();
   make_kernel ();

@@ -26,6 +26,7 @@ void
 vmm_emit_indirect (Translator *t)
 {
   Emit *e = &t->e;
+  vmm_emit_fpu_note (t);
   uint8_t *from = e->at;
   t->ended = true;
   if ((t->c->seg[VMM_CS].base & 0xfff) || !t->engine->bmi2)

@@ -280,6 +280,7 @@ uint32_t
 s3_subsys_read (S3 *s3)
 {
   notice_frame (s3);
+  s3_update_interrupt (s3);
   return s3->subsys_status | 0x80; /* eight planes; monitor 0 */
 }
 

@@ -679,6 +679,13 @@ test_interrupt (void)
   g_assert_false (tn_harness_line (h, "pci:0:9:0"));
   tn_harness_clock_step (h, 15 * TN_NS_PER_MS);
   g_assert_true (tn_harness_line (h, "pci:0:9:0"));
+  /* A frame that is seen over by a read raises the line at once. */
+  out (h, 0x42e8, 0x0001);
+  tn_harness_clock_step (h, 15 * TN_NS_PER_MS);
+  out (h, 0x42e8, 0x0100);
+  g_assert_cmphex (tn_harness_in16 (h, 0x42e8) & 1, ==, 1);
+  g_assert_true (tn_harness_line (h, "pci:0:9:0"));
+  roundtrip (h, "vga");
   out (h, 0x42e8, 0x0001);
   tn_harness_clock_step (h, 50 * TN_NS_PER_MS);
   g_assert_false (tn_harness_line (h, "pci:0:9:0"));

@@ -307,20 +307,11 @@ fuzz_step (TnHarness *h, GRand *rand)
   uint32_t value = g_rand_int (rand), address = 0xa0000 + (g_rand_int (rand) & 0x1fffc);
   switch (g_rand_int_range (rand, 0, 6))
     {
-    case 0:
-      tn_harness_write (h, address, value, 4);
-      break;
-    case 1:
-      tn_harness_read (h, address, 4);
-      break;
-    case 2:
-      tn_harness_in16 (h, 0x3b0 + (value & 0x2f));
-      break;
-    case 3:
-      tn_harness_clock_step (h, value & 0xfffff);
-      break;
-    default:
-      tn_harness_out16 (h, 0x3b0 + (value & 0x2f), value >> 8);
+    case 0: tn_harness_write (h, address, value, 4); break;
+    case 1: tn_harness_read (h, address, 4); break;
+    case 2: tn_harness_in16 (h, 0x3b0 + (value & 0x2f)); break;
+    case 3: tn_harness_clock_step (h, value & 0xfffff); break;
+    default: tn_harness_out16 (h, 0x3b0 + (value & 0x2f), value >> 8);
     }
 }
 
@@ -334,6 +325,8 @@ test_fuzz (void)
   for (unsigned i = 0; i < 60000; i++)
     {
       fuzz_step (h, rand);
+      if (i % 50 == 0)
+        tn_harness_screen (h, "vga");
       if (i % 6000 == 0)
         roundtrip (h, "vga");
     }

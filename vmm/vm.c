@@ -31,6 +31,7 @@
 
 #define FRAMES (1u << 20)
 #define STRIDE ((size_t) 2 * VMM_PAGE_SIZE)
+#define GUARD ((size_t) VMM_PAGE_SIZE) /* below the window */
 
 static void *
 reserve (size_t size)
@@ -62,13 +63,16 @@ open_window (VmmVm *vm, size_t span)
 {
   vm->window = vm->ram;
   vm->uffd = -1;
-  void *p = mmap (NULL, span, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, vm->ram_fd, 0);
-  if (p == MAP_FAILED)
+  /* Code may reach as far below its first page as beyond its last one: nobody else lies there. */
+  uint8_t *guard = mmap (NULL, span + GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                         -1, 0);
+  if (guard == MAP_FAILED)
     return;
-  vm->uffd = trap_holes (p, span);
-  if (vm->uffd < 0)
+  void *p = mmap (guard + GUARD, span, PROT_READ | PROT_WRITE,
+                  MAP_SHARED | MAP_NORESERVE | MAP_FIXED, vm->ram_fd, 0);
+  if (p == MAP_FAILED || (vm->uffd = trap_holes (p, span)) < 0)
     {
-      munmap (p, span);
+      munmap (guard, span + GUARD);
       return;
     }
   madvise (p, span, MADV_DONTDUMP);
@@ -237,7 +241,7 @@ vmm_vm_free (VmmVm *vm)
   release (vm->aliases, (size_t) VMM_ALIASES * STRIDE + VMM_PAGE_SIZE);
   free (vm->alias_of);
   if (vm->window != vm->ram)
-    release (vm->window, (size_t) vm->ram_size * 2);
+    release (vm->window - GUARD, (size_t) vm->ram_size * 2 + GUARD);
   if (vm->uffd >= 0)
     close (vm->uffd);
   release (vm->ram, (size_t) vm->ram_size * 2);

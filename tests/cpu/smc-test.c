@@ -111,6 +111,27 @@ run_programs (VmmVm *vm, VmmVcpu *c)
     }
 }
 
+/* The same with code and tables of the translator somewhere else in each slice. */
+static void
+run_relocated (VmmVm *vm, VmmVcpu *c, bool translates)
+{
+  for (const Program *p = (const Program *)smc_programs; p->offset != 0; p++)
+    {
+      VmmExitReason reason = VMM_EXIT_TIME_SLICE;
+      unsigned moved = 0;
+      fill_memory (vm);
+      start (c, BASE + p->offset);
+      for (unsigned n = 0; n < 20000 && reason == VMM_EXIT_TIME_SLICE; n++)
+        {
+          reason = vmm_vcpu_execute (c, 997);
+          moved += vmm_vcpu_relocate (c);
+        }
+      uint32_t v = reason == VMM_EXIT_HLT ? eax (c) : 0xbad;
+      expect (p->name, v == 7, v);
+      expect ("... relocated", (moved != 0) == translates, moved);
+    }
+}
+
 /* MOV EAX, n; HLT; and back. */
 static void
 put_device_code (VmmVm *vm, uint8_t n)
@@ -218,6 +239,7 @@ main (int argc, char **argv)
   if (!c)
     return 1;
   run_programs (vm, c);
+  run_relocated (vm, c, config.engine == VMM_ENGINE_TRANSLATE);
   device_writes (vm, c);
   thread_writes (vm, c);
   fetch_ahead (vm, c, 0xffffffffu);

@@ -421,6 +421,7 @@ drop (VmmVcpu *c, VmmTables *t, uint32_t page)
     __atomic_fetch_or (&c->vm->page_flags[t->phys[page] >> 12], VMM_PAGE_DIRTY, __ATOMIC_RELAXED);
   t->read[page] = t->write[page] = VMM_NO_ACCESS;
   t->phys[page] = VMM_NO_PAGE; /* translated code of two pages looks at it */
+  t->flags[page] &= (uint8_t) ~VMM_TABLE_BESIDE_CODE;
   vmm_jump_forget (c, t, page);
 }
 
@@ -435,8 +436,8 @@ fill (VmmVcpu *c, uint32_t linear, bool user, const Walk *w)
   uintptr_t window = 0;
   if (reads > VMM_PHYS_IGNORE && !vmm_apic_hit (c, w->page) && !watched_page (c, linear & PAGE))
     window = vmm_vm_window (c->vm, reads);
-  bool writable = writes == reads && w->dirty && allowed (c, w, true, user)
-                  && !(flags & VMM_PAGE_CODE)
+  bool may_write = writes == reads && w->dirty && allowed (c, w, true, user);
+  bool writable = may_write && !(flags & VMM_PAGE_CODE)
                   && (flags & (VMM_PAGE_TRACK | VMM_PAGE_DIRTY)) != VMM_PAGE_TRACK;
   if (t->flags[page] & VMM_TABLE_USED)
     drop (c, t, page); /* there may be an older translation of this very page */
@@ -448,7 +449,8 @@ fill (VmmVcpu *c, uint32_t linear, bool user, const Walk *w)
   t->read[page] = delta;
   t->write[page] = writable ? delta : VMM_NO_ACCESS;
   t->phys[page] = w->page;
-  t->flags[page] = VMM_TABLE_USED | w->flags | (flags & VMM_PAGE_TRACK ? VMM_TABLE_TRACK : 0);
+  t->flags[page] = VMM_TABLE_USED | w->flags | (flags & VMM_PAGE_TRACK ? VMM_TABLE_TRACK : 0)
+                   | (may_write && (flags & VMM_PAGE_CODE) ? VMM_TABLE_BESIDE_CODE : 0);
   if (w->flags & VMM_TABLE_LARGE)
     t->large[linear >> 25] |= (uint8_t) (1u << (linear >> 22 & 7));
 }
@@ -532,12 +534,22 @@ vmm_watchpoints_changed (VmmVcpu *c)
 
 /* ---- Linear accesses ---- */
 
+/* Data or a stack on a page with code, as in every small program of DOS: the entry says that the
+ * write is allowed, though it has to take the slow way as long as there is code. */
+static inline bool
+beside_code (const VmmVcpu *c, const VmmTables *t, uint32_t page)
+{
+  return (t->flags[page] & VMM_TABLE_BESIDE_CODE)
+         && (c->vm->page_flags[t->phys[page] >> 12] & VMM_PAGE_CODE);
+}
+
 /* Physical address, after the checks of an access; the TLB knows it afterwards if it may. */
 static uint32_t
 translate (VmmVcpu *c, uint32_t linear, bool write, bool user)
 {
   const VmmTables *t = c->tables[user];
-  if ((write ? t->write : t->read)[linear >> 12] != VMM_NO_ACCESS)
+  if ((write ? t->write : t->read)[linear >> 12] != VMM_NO_ACCESS
+      || (write && beside_code (c, t, linear >> 12)))
     return t->phys[linear >> 12] | (linear & 0xfff);
   Walk w;
   walk (c, linear, write, user, &w);

@@ -157,6 +157,7 @@ typedef struct {
 #define VMM_TABLE_LARGE 2
 #define VMM_TABLE_TRACK 4 /* the page is tracked: what it lets through must be noted when it goes */
 #define VMM_TABLE_USED 8
+#define VMM_TABLE_BESIDE_CODE 16 /* could be written but for VMM_PAGE_CODE: no walk is needed */
 
 /* ---- Decoded instructions ---- */
 

@@ -100,6 +100,7 @@ run_programs (VmmVm *vm, VmmVcpu *c)
       fill_memory (vm);
       start (c, BASE + p->offset);
       uint64_t before = stat_value (c, "blocks-invalidated");
+      uint64_t fills = stat_value (c, "tlb-fills");
       VmmExitReason reason = vmm_vcpu_execute (c, 10000000);
       uint32_t v = reason == VMM_EXIT_HLT ? eax (c) : 0xbad;
       expect (p->name, v == 7, v);
@@ -107,6 +108,8 @@ run_programs (VmmVm *vm, VmmVcpu *c)
         {
           uint64_t dropped = stat_value (c, "blocks-invalidated") - before;
           expect ("... drops no blocks", dropped == 0, dropped);
+          fills = stat_value (c, "tlb-fills") - fills;
+          expect ("... needs no walks", fills < 100, fills);
         }
     }
 }

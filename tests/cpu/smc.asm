@@ -24,6 +24,7 @@ smc_programs:
   program rep_over, "rep stosb over what follows"
   program rep_itself, "rep movsb over itself"
   program beside, "data beside code"
+  program beside_remap, "data beside code, another page"
   program across, "second page of an instruction"
   program alias, "through another address"
   program remap, "another page by INVLPG"
@@ -106,6 +107,24 @@ beside:
 .counter:
   dd 0
   align 64
+
+; Stores beside code on page 400000, which then becomes page 600000: what is known of the old one must go.
+beside_remap:
+  mov dword [0x400000], 0xc301b0
+  mov dword [0x600800], 0
+  mov ebx, 0x400000
+  call ebx
+  mov dword [0x400800], 1
+  add dword [0x400800], 1
+  mov ecx, [0x11000 + 0x600 * 4]
+  xchg ecx, [0x11000 + 0x400 * 4]
+  invlpg [0x400000]
+  add dword [0x400800], 5
+  mov [0x11000 + 0x400 * 4], ecx
+  invlpg [0x400000]
+  mov eax, [0x400800]           ; 2
+  add eax, [0x600800]           ; 5
+  hlt
 
 ; An ADD EAX, imm32 that ends on the next page, whose immediate there is changed.
 across:

@@ -14,7 +14,7 @@
 
 static const char *const requests[]
     = { "swap",   "insert", "eject",    "status", "pause", "resume", "reset", "quit",     "poweroff",
-        "list",   "show",   "stat",  "log",    "help",  "machines", "screenshot",
+        "list",   "show",   "stat",  "block",  "log",   "help",   "machines", "screenshot",
         "screen", "type",   "key",   "mouse",  NULL };
 
 static const TnUsage ctl_usage = {
@@ -36,6 +36,8 @@ static const TnUsage ctl_usage = {
     "  list                   devices, their plugins and files\n"
     "  show DEVICE            ports, memory, lines and timers that a device holds\n"
     "  stat                   counters\n"
+    "  block ADDRESS          guest and host code of the translated blocks that have this\n"
+    "                         linear address (hexadecimal)\n"
     "  screenshot FILE [CARD] write what is on the screen to a PNG file\n"
     "  screen [CARD]          what stands on a text screen\n"
     "  type TEXT...           type a text; \\n is Enter\n"
@@ -45,6 +47,7 @@ static const TnUsage ctl_usage = {
     "  machines               the machines that are running",
   .examples = "  tenon ctl swap com1\n"
               "  tenon ctl type 'ls -l\\n'\n"
+              "  tenon ctl block c0101234\n"
               "  tenon ctl insert cd0 debian.iso\n"
               "  tenon ctl demo swap com1 build/plugins/.libs/uart16550a.so\n"
               "  tenon ctl --socket /run/user/1000/tenon/demo.sock status\n",

@@ -2,6 +2,7 @@
 /*
  * tenon run: a machine from switching on to switching off.
  */
+#include "listing.h"
 #include "options.h"
 #include "run.h"
 #include "setup.h"
@@ -39,8 +40,10 @@ tn_command_run (int argc, char **argv)
   g_autoptr (TnLog) log = tn_log_new ();
   g_autoptr (TnConfig) config = NULL;
   g_autoptr (GError) error = NULL;
-  const char *log_file = NULL, *display = NULL, *engine = NULL;
-  g_autofree char *display_set = NULL, *engine_set = NULL;
+  const char *log_file = NULL, *display = NULL, *engine = NULL, *jitdump = NULL;
+  g_autofree char *display_set = NULL, *engine_set = NULL, *jitdump_set = NULL;
+  bool perf_map = false, gdb_jit = false;
+  uint32_t address;
   TnRunOptions run = { 0 };
   const TnOption options[] = {
     { "set", 's', "DEVICE.PROPERTY=VALUE", "override a setting; machine.NAME too; may be repeated",
@@ -70,6 +73,14 @@ tn_command_run (int argc, char **argv)
       TN_OPTION_STRING, &run.trace_every },
     { "stress", 0, "LIST", "test the translator: unlinked,drop,short,move,kick,small,hot,plain,all",
       TN_OPTION_STRING, &run.stress },
+    { "log-block", 0, "ADDRESS",
+      "log the guest and host code of blocks with this linear\n"
+      "                              address (hexadecimal), whenever they are translated",
+      TN_OPTION_STRING, &run.log_block },
+    { "perf-map", 0, NULL, "name translated code for perf report: /tmp/perf-PID.map",
+      TN_OPTION_FLAG, &perf_map },
+    { "jitdump", 0, "DIR", "and for perf annotate: DIR/jit-PID.dump", TN_OPTION_STRING, &jitdump },
+    { "gdb-jit", 0, NULL, "and for gdb, by its JIT interface", TN_OPTION_FLAG, &gdb_jit },
     { NULL },
   };
   int code = tn_options_parse (&usage, options, argc, argv, files);
@@ -82,11 +93,19 @@ tn_command_run (int argc, char **argv)
   if (run.stress && trace_stress (run.stress, &(VmmVcpuConfig){ 0 }))
     return tn_command_fail (EX_USAGE, "--stress: there is no mode \"%s\"",
                             trace_stress (run.stress, &(VmmVcpuConfig){ 0 }));
+  if (run.log_block && !tn_listing_address (run.log_block, &address, &error))
+    return tn_command_fail (EX_USAGE, "--log-block: %s", error->message);
   tn_command_plugin_path (directories);
   if (display)
     g_ptr_array_add (sets, display_set = g_strconcat ("machine.display=", display, NULL));
   if (engine)
     g_ptr_array_add (sets, engine_set = g_strconcat ("machine.engine=", engine, NULL));
+  if (jitdump)
+    g_ptr_array_add (sets, jitdump_set = g_strconcat ("machine.cpu.jitdump=", jitdump, NULL));
+  if (perf_map)
+    g_ptr_array_add (sets, (char *) "machine.cpu.perf-map=true");
+  if (gdb_jit)
+    g_ptr_array_add (sets, (char *) "machine.cpu.gdb-jit=true");
   g_ptr_array_add (sets, NULL);
   config = tn_setup_load (files->pdata[0], (const char *const *) sets->pdata, &code);
   return config ? tn_run (config, log, &run) : code;

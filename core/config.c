@@ -16,7 +16,7 @@
 #define DEVICES_MAX 256
 #define DEVICE_NAME_MAX 32
 
-typedef enum { KEY_UINT, KEY_BOOL, KEY_STRING, KEY_CHOICE, KEY_RTC } KeyType;
+typedef enum { KEY_UINT, KEY_BOOL, KEY_STRING, KEY_PATH, KEY_CHOICE, KEY_RTC } KeyType;
 
 typedef struct {
   const char *name;
@@ -48,11 +48,13 @@ static const Key machine_keys[] = {
   { "additions", KEY_BOOL, offsetof (TnConfig, additions) },
 };
 static const Key cpu_keys[] = {
-  { "perf-map", KEY_BOOL, offsetof (TnConfig, perf_map) },
   { "apic", KEY_BOOL, offsetof (TnConfig, apic) },
   { "tsc-hz", KEY_UINT, offsetof (TnConfig, tsc_hz), 1000000, 10000000000 },
   { "apic-bus-hz", KEY_UINT, offsetof (TnConfig, apic_bus_hz), 1000000, 1000000000 },
   { "fast-io", KEY_BOOL, offsetof (TnConfig, fast_io) },
+  { "perf-map", KEY_BOOL, offsetof (TnConfig, perf_map) },
+  { "jitdump", KEY_PATH, offsetof (TnConfig, jitdump) },
+  { "gdb-jit", KEY_BOOL, offsetof (TnConfig, gdb_jit) },
 };
 
 typedef struct {
@@ -172,10 +174,12 @@ set_key (TnConfig *c, const Key *key, const TnConfigValue *v, GPtrArray *errors)
     case KEY_CHOICE: tn_config_value_choice (v, key->choices, member, errors); break;
     case KEY_RTC: set_rtc (c, v, errors); break;
     case KEY_STRING:
+    case KEY_PATH:
       if (tn_config_value_string (v, &string, errors))
         {
           g_free (*(char **) member);
-          *(char **) member = g_strdup (string);
+          *(char **) member = key->type == KEY_PATH ? tn_config_absolute (v->where, string)
+                                                    : g_strdup (string);
         }
       break;
     }
@@ -592,6 +596,7 @@ tn_config_free (TnConfig *config)
     return;
   g_free (config->file);
   g_free (config->name);
+  g_free (config->jitdump);
   g_ptr_array_unref (config->devices);
   g_ptr_array_unref (config->files);
   g_free (config);

@@ -81,7 +81,9 @@ typedef struct {
   uint64_t keyboard;     /* a number of tn_keymap_names */
   bool rtc_local;
   int64_t rtc_offset; /* s, with !rtc_local */
-  bool apic, fast_io, additions, perf_map;
+  bool apic, fast_io, additions;
+  bool perf_map, gdb_jit;
+  char *jitdump; /* directory, or NULL */
   uint64_t tsc_hz, apic_bus_hz;
   GPtrArray *devices; /* of TnConfigDevice *, in the order of the file */
   GPtrArray *files;   /* of char *: all that were read */

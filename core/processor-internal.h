@@ -4,8 +4,9 @@
 
 #include "processor.h"
 
+#include "jit.h"
+
 #include <stdatomic.h>
-#include <stdio.h>
 
 struct TnProcessor {
   TnMachine *machine;
@@ -45,6 +46,6 @@ struct TnProcessor {
   /* counters */
   uint64_t halts_ns, resets;
   uint32_t *ports; /* cycles at each port; they wrap */
-  FILE *perf_map; /* or NULL */
+  TnJit *jit; /* who is told of translated code; or NULL */
   uint8_t *timed;  /* ports whose devices ask for the time */
 };

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The processor's part of a saved machine, and its counters. */
+/* The processor's part of a saved machine, its counters, and what its translator made. */
 #include "processor-internal.h"
+
+#include "listing.h"
 
 #include <string.h>
 
@@ -101,4 +103,28 @@ tn_processor_stats (TnProcessor *p, TnStatFunc func, void *data)
   func (data, "cpu.halted-ns", p->halts_ns);
   func (data, "cpu.resets", p->resets);
   port_stats (p, func, data);
+}
+
+/* ---- Translated blocks ---- */
+
+#define LISTINGS_MAX 16 /* several blocks may run into one another */
+
+unsigned
+tn_processor_listing (TnProcessor *p, uint32_t linear, GString *out)
+{
+  g_autofree VmmTranslation *t = g_new (VmmTranslation, 1);
+  uint32_t position = 0;
+  unsigned n = 0;
+
+  tn_machine_lock (p->machine);
+  tn_processor_quiesce (p);
+  while (n < LISTINGS_MAX && vmm_vcpu_translation (p->cpu, linear, &position, t))
+    {
+      if (n++)
+        g_string_append_c (out, '\n');
+      tn_listing (p->cpu, t, out);
+    }
+  tn_processor_resume (p);
+  tn_machine_unlock (p->machine);
+  return n;
 }

@@ -22,8 +22,6 @@
 
 #include "additions.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -372,14 +370,16 @@ log_text (void *opaque, int level, const char *text)
   tn_log_write (p->log, "cpu", CLAMP (level, TN_LOG_ERROR, TN_LOG_DEBUG), NULL, text);
 }
 
-/* A line of the file that perf reads for code made at run time. */
 static void
-translated (void *opaque, const void *code, size_t size, uint32_t linear, const void *guest,
-            size_t guest_size)
+translated (void *opaque, VmmVcpu *cpu, const VmmTranslation *translation)
 {
-  TnProcessor *p = opaque;
+  tn_jit_translated (((TnProcessor *) opaque)->jit, cpu, translation);
+}
 
-  fprintf (p->perf_map, "%zx %zx guest_%08x\n", (size_t) code, size, linear);
+static void
+forgotten (void *opaque)
+{
+  tn_jit_forgotten (((TnProcessor *) opaque)->jit);
 }
 
 static void
@@ -883,23 +883,16 @@ tn_processor_new (TnMachine *machine, const TnConfig *config, TnLog *log,
   p->ports = g_new0 (uint32_t, 0x10000);
   p->timed = g_new0 (uint8_t, MMIO + 1);
   p->apic_timer = tn_event_new (p->clock, apic_timer_due, p);
-  if (config->perf_map)
+  if (tn_jit_new (config, host->log_block, log, &p->jit, error))
     {
-      g_autofree char *name = g_strdup_printf ("/tmp/perf-%d.map", getpid ());
-
-      p->perf_map = fopen (name, "we");
-      if (p->perf_map)
-        {
-          setvbuf (p->perf_map, NULL, _IOLBF, 0);
-          cpu.translated = translated;
-        }
-      else
-        tn_log_print (log, "cpu", TN_LOG_WARNING, "cannot write %s: %s", name, g_strerror (errno));
+      cpu.translated = p->jit ? translated : NULL;
+      cpu.forgotten = p->jit ? forgotten : NULL;
+      p->cpu = vmm_vcpu_new (tn_machine_vm (machine), &cpu, &refusal);
     }
-  p->cpu = vmm_vcpu_new (tn_machine_vm (machine), &cpu, &refusal);
   if (!p->cpu)
     {
-      g_set_error (error, TN_ERROR, TN_ERROR_FAILED, "cannot make the processor: %s", refusal);
+      if (refusal)
+        g_set_error (error, TN_ERROR, TN_ERROR_FAILED, "cannot make the processor: %s", refusal);
       tn_processor_detach (p);
       tn_processor_free (p);
       return NULL;
@@ -962,8 +955,7 @@ tn_processor_free (TnProcessor *p)
   g_cond_clear (&p->stopped);
   g_free (p->ports);
   g_free (p->timed);
-  if (p->perf_map)
-    fclose (p->perf_map);
+  tn_jit_free (p->jit);
   g_free (p);
 }
 

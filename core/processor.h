@@ -33,6 +33,7 @@ typedef struct {
   void *opaque;
   Trace *trace;       /* lockstep with another run, or NULL */
   const char *stress; /* how the translator is tested, or NULL; see trace_stress () */
+  const char *log_block; /* translations of this instruction are logged; or NULL */
 } TnProcessorHost;
 
 /* After the machine was made, before its devices are realized. */
@@ -59,6 +60,9 @@ bool tn_processor_deadline (TnProcessor *p);
 bool tn_processor_send_apic (TnProcessor *p, const TnApicMessage *message);
 GVariant *tn_processor_save (TnProcessor *p);
 bool tn_processor_load (TnProcessor *p, GVariant *state, bool check, GError **error);
+
+/* Appends listings of the translated blocks that have this byte; returns how many there are. */
+unsigned tn_processor_listing (TnProcessor *p, uint32_t linear, GString *out);
 
 typedef void (*TnStatFunc) (void *data, const char *name, uint64_t value);
 /* Counters of the processor and of its thread; parked or not (then they are approximate). */

@@ -4,6 +4,7 @@
  */
 #include "run.h"
 
+#include "listing.h"
 #include "options.h"
 #include "suggest.h"
 
@@ -200,6 +201,26 @@ stat_request (TnRun *run, char **words, int n, GString *reply)
 }
 
 static int
+block (TnRun *run, char **words, int n, GString *reply)
+{
+  g_autoptr (GError) error = NULL;
+  uint32_t linear;
+
+  if (!tn_listing_address (words[0], &linear, &error))
+    {
+      g_string_append (reply, error->message);
+      return EX_USAGE;
+    }
+  if (tn_processor_listing (run->processor, linear, reply))
+    return EX_OK;
+  if (run->config->engine == TN_CONFIG_ENGINE_INTERPRET)
+    g_string_append (reply, "the processor interprets, nothing is translated");
+  else
+    g_string_append_printf (reply, "no translated block has an instruction at %08x", linear);
+  return EX_UNAVAILABLE;
+}
+
+static int
 log_request (TnRun *run, char **words, int n, GString *reply)
 {
   g_autoptr (GError) error = NULL;
@@ -226,6 +247,7 @@ static const Request requests[] = {
   { "list", "", "devices, their plugins and files", 0, 0, list },
   { "show", "DEVICE", "ports, memory, lines and timers that a device holds", 1, 1, show },
   { "stat", "", "counters", 0, 0, stat_request },
+  { "block", "ADDRESS", "the guest and host code of translated blocks with this address", 1, 1, block },
   { "screenshot", "FILE.png [CARD]", "write what is on the screen to a file", 1, 2,
     tn_run_screenshot },
   { "screen", "[CARD]", "what stands on a text screen", 0, 1, tn_run_screen },

@@ -245,7 +245,8 @@ make_machine (TnRun *run, GError **error)
                            .alarm = set_alarm,
                            .opaque = run,
                            .trace = run->trace,
-                           .stress = run->stress };
+                           .stress = run->stress,
+                           .log_block = run->log_block };
   TnMachineConfig config = { .ram_size = run->config->memory << 20,
                              .clock = real ? TN_CLOCK_REAL : TN_CLOCK_COUNTED,
                              .wall_clock_offset_us = tn_setup_clock_offset_us (run->config),
@@ -278,6 +279,7 @@ open_trace (TnRun *run, const TnRunOptions *options, GError **error)
   guint64 every = 1;
 
   run->stress = options->stress;
+  run->log_block = options->log_block;
   if (!path)
     return true;
   if (run->config->clock != TN_CONFIG_CLOCK_COUNTED)

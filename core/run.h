@@ -20,6 +20,7 @@ typedef struct {
   const char *control; /* path of the socket, or NULL for the default one */
   const char *trace, *compare, *trace_every; /* lockstep, see trace.h */
   const char *stress;
+  const char *log_block; /* hexadecimal, or NULL */
 } TnRunOptions;
 
 typedef struct {
@@ -35,7 +36,7 @@ typedef struct {
   bool paused; /* by the user */
   int code;    /* exit code */
   Trace *trace;
-  const char *stress;
+  const char *stress, *log_block;
   struct {
     int64_t time; /* host's, us */
     uint64_t instructions;

@@ -209,6 +209,8 @@ vmm_engine_flush (VmmVcpu *c)
   emit_common (engine);
   vmm_jump_reset (c);
   c->stat.code_flushes++;
+  if (c->config.forgotten)
+    c->config.forgotten (c->config.opaque);
 }
 
 uint64_t

@@ -28,6 +28,7 @@ typedef enum {
 /* One translated block, in the order of their addresses. */
 struct VmmCode {
   uint32_t start, end; /* offsets in the code cache */
+  uint32_t straight;   /* the stubs begin here */
   VmmBlock *block;
   uint32_t exits[2];    /* offsets of the distances of linkable jumps, 0 if there are fewer */
   uint32_t stubs[2];    /* where they go when they are not linked */
@@ -152,6 +153,11 @@ void vmm_engine_run (VmmVcpu *c);
 size_t vmm_engine_stats (VmmEngine *engine, VmmStat stats[VMM_ENGINE_TOP]);
 /* A handler was left by a fault: no translated code is running. */
 void vmm_engine_left (VmmVcpu *c);
+
+/* ---- inspect.c ---- */
+
+/* Tells config.translated. */
+void vmm_inspect (VmmVcpu *c, const VmmCode *code);
 
 /* ---- trap.c ---- */
 

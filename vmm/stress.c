@@ -59,5 +59,7 @@ vmm_vcpu_relocate (VmmVcpu *c)
       vmm_tables_free (c->tables[user]);
       c->tables[user] = copy;
     }
+  if (c->config.forgotten)
+    c->config.forgotten (c->config.opaque);
   return true;
 }

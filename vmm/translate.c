@@ -377,21 +377,16 @@ vmm_translate (VmmVcpu *c, VmmBlock *b)
   if (engine->counted)
     emit_count (&t);
   emit_instructions (&t);
+  t.code.straight = offset_of (&t, t.e.at);
   for (unsigned n = 0; n < t.stub_count; n++)
     emit_stub (&t, &t.stubs[n]);
   keep (&t, entry);
-  if (c->config.translated)
-    {
-      const uint8_t *page = vmm_code_bytes (c, b->address & ~0xfffu);
-      c->config.translated (c->config.opaque, engine->code + t.code.start,
-                            t.code.end - t.code.start, c->seg[VMM_CS].base + b->eip,
-                            page ? page + (b->address & 0xfff) : NULL,
-                            page && b->second == VMM_BLOCK_NO_PAGE ? b->size : 0);
-    }
   c->stat.translations++;
   c->stat.translated_insns += b->count;
   c->stat.translated_bytes += b->size;
   c->stat.code_bytes += t.code.end - t.code.start;
   c->stat.translate_ns += host_ns () - from;
+  if (c->config.translated)
+    vmm_inspect (c, &t.code);
   return true;
 }

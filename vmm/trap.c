@@ -205,9 +205,15 @@ on_fault (int sig, siginfo_t *info, void *context)
   if (c && info->si_code > 0)
     {
       if (sig == SIGSEGV && address && table_trap (c, address))
-        return;
+        {
+          c->stat.table_traps++;
+          return;
+        }
       if (sig == SIGBUS && vmm_vm_window_repair (c->vm, address))
-        return;
+        {
+          c->stat.window_repairs++;
+          return;
+        }
       if (c->engine && vmm_in_code (c->engine, (uintptr_t) r[REG_RIP])
           && code_trap (c, sig, address, r))
         return;

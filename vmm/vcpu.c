@@ -345,6 +345,7 @@ vmm_vcpu_stats (const VmmVcpu *c, VmmStat *stats, size_t max)
     { "translate-ns", c->stat.translate_ns },
     { "code-flushes", c->stat.code_flushes },
     { "code-bytes", c->stat.code_bytes },
+    { "code-blocks", c->engine ? c->engine->count : 0 },
     { "code-cache-used", c->engine ? c->engine->used : 0 },
     { "engine-bytes", vmm_engine_bytes (c) },
     { "enters", c->stat.enters },
@@ -354,6 +355,8 @@ vmm_vcpu_stats (const VmmVcpu *c, VmmStat *stats, size_t max)
     { "slow-calls", c->stat.slow_calls },
     { "tails", c->stat.tails },
     { "traps", c->stat.traps },
+    { "table-traps", c->stat.table_traps },
+    { "window-repairs", c->stat.window_repairs },
     { "kicks", c->stat.kicks },
     { "blocks-interpreted", c->stat.blocks_interpreted },
   };

@@ -266,7 +266,7 @@ typedef struct {
   /* translator */
   uint64_t translations, translated_insns, translated_bytes, code_bytes, translate_ns, code_flushes,
       retranslations, enters, links, indirect, slow_calls, misses, tails, traps, kicks,
-      blocks_interpreted;
+      table_traps, window_repairs, blocks_interpreted;
 } VmmCounters;
 
 struct VmmVcpu {

@@ -88,6 +88,7 @@ typedef enum {
 } VmmEngineKind;
 
 typedef struct VmmTraceState VmmTraceState;
+typedef struct VmmTranslation VmmTranslation;
 
 /* VmmVcpuConfig.stress */
 #define VMM_STRESS_UNLINKED 1u /* the translator comes back, and looks for events, after each block */
@@ -140,10 +141,11 @@ typedef struct {
   /* Sizes and addresses as in the exits. */
   VmmCall (*mmio_read) (void *opaque, uint32_t address, unsigned size, bool smm, uint32_t *value);
   VmmCall (*mmio_write) (void *opaque, uint32_t address, unsigned size, bool smm, uint32_t value);
-  /* A block of guest code at `linear` was translated to `size` bytes at `code`: for profilers and
-     debuggers.  `guest` has its `guest_size` bytes.  May be NULL. */
-  void (*translated) (void *opaque, const void *code, size_t size, uint32_t linear,
-                      const void *guest, size_t guest_size);
+  /* A block of guest code was translated: for profilers and debuggers.  And: none of the code that
+     was told of is where it was.  From within execution, or from what changes the state; either may
+     be NULL. */
+  void (*translated) (void *opaque, VmmVcpu *vcpu, const VmmTranslation *translation);
+  void (*forgotten) (void *opaque);
   /* Diagnostics; level 0 error, 1 warning, 2 info, 3 guest error, 4 debug.  May be NULL. */
   void (*log) (void *opaque, int level, const char *text);
   /* Lockstep, where slices are counted; may be NULL.  Called between two instructions; returns at
@@ -291,6 +293,36 @@ uint32_t vmm_vcpu_peek (VmmVcpu *vcpu, uint32_t linear, void *bytes, uint32_t si
 /* Code and access tables of the translator go to other host addresses; false if the processor is in
    the middle of an instruction, or there is no translator, or no room. */
 bool vmm_vcpu_relocate (VmmVcpu *vcpu);
+
+/* ---- What the translator made ---- */
+
+#define VMM_TRANSLATION_INSNS 48
+
+/* A block of guest code, and the code of the host for it. */
+struct VmmTranslation {
+  uint32_t linear, eip; /* of its first instruction */
+  bool code32;          /* CS.D */
+  uint32_t count;       /* instructions */
+  uint32_t guest_size;  /* bytes of them, in guest[] */
+  const void *code;     /* where it is executed; from the first byte on */
+  uint32_t size;        /* bytes */
+  uint32_t straight;    /* from here on: what is seldom executed */
+  struct {
+    uint8_t length;  /* of the guest's instruction */
+    uint16_t offset; /* where its code begins; what is before the first one checks the block */
+  } insns[VMM_TRANSLATION_INSNS];
+  uint8_t guest[VMM_TRANSLATION_INSNS * 15];
+};
+
+/* Between exits or from config.translated.  The next block that is translated now and has a byte at
+   this linear address, *position being 0 at first; false if there are no more. */
+bool vmm_vcpu_translation (VmmVcpu *vcpu, uint32_t linear, uint32_t *position,
+                           VmmTranslation *translation);
+/* Which block begins at this address of the host?  The same times. */
+bool vmm_vcpu_code_linear (const VmmVcpu *vcpu, const void *code, uint32_t *linear);
+/* What memory at this distance from a register of translated code is, if that register (its number)
+   points to something of the VMM: static text, or NULL. */
+const char *vmm_code_memory (unsigned host_register, int64_t distance);
 
 /* ---- Counters ---- */
 

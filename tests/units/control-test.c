@@ -116,6 +116,8 @@ test_requests (void)
   expect ("show card\n", "*ports 0x80-0x80*ok\n");
   expect ("show crad\n", "error 69 there is no device \"crad\"\n");
   expect ("stat\n", "* cpu.instructions *ok\n");
+  expect ("block fffffff0\n", "error 69 *\n");
+  expect ("block %n\n", "error 64 expected an address*\n");
   expect ("log testcard:debug\n", "ok\n");
   expect ("log testcard:loud\n", "error 64 expected a level*\n");
   expect ("swap card\n", " card: testcard is now *\nok\n");

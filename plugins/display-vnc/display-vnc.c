@@ -68,6 +68,13 @@ client_gone (rfbClientPtr client)
     viewer_post_key (&vnc->viewer, VIEWER_LOOK, 0, false);
 }
 
+/* Width and height in one word: what a client was told last is kept in its clientData. */
+static void *
+size_of (const Vnc *vnc)
+{
+  return GUINT_TO_POINTER ((unsigned) vnc->screen->width << 16 | (unsigned) vnc->screen->height);
+}
+
 static enum rfbNewClientAction
 client_came (rfbClientPtr client)
 {
@@ -76,6 +83,7 @@ client_came (rfbClientPtr client)
   if (vnc->clients >= CLIENTS_MAX)
     return RFB_CLIENT_REFUSE;
   client->clientGoneHook = client_gone;
+  client->clientData = size_of (vnc);
   vnc->clients++;
   viewer_post_key (&vnc->viewer, VIEWER_LOOK, vnc->rate, false);
   return RFB_CLIENT_ACCEPT;
@@ -157,6 +165,22 @@ take_picture (Vnc *vnc)
   g_array_unref (rects);
 }
 
+/* The library forgets to tell of a new size who had not said yet that he understands it. */
+static void
+tell_sizes (Vnc *vnc)
+{
+  rfbClientIteratorPtr iterator = rfbGetClientIterator (vnc->screen);
+  rfbClientPtr client;
+
+  while ((client = rfbClientIteratorNext (iterator)) != NULL)
+    if (client->useNewFBSize && client->clientData != size_of (vnc))
+      {
+        client->newFBSizePending = TRUE;
+        client->clientData = size_of (vnc);
+      }
+  rfbReleaseClientIterator (iterator);
+}
+
 /* ---- Thread ---- */
 
 static void
@@ -202,6 +226,7 @@ run (void *data)
         take_picture (vnc);
       if (FD_ISSET (vnc->listener, &fds))
         accept_client (vnc);
+      tell_sizes (vnc);
       rfbProcessEvents (vnc->screen, 0);
     }
   return NULL;

@@ -130,6 +130,12 @@ s3_update (S3 *s3)
 
 /* ---- Windows ---- */
 
+static bool
+old_mmio (const S3 *s3)
+{
+  return (s3_cr (s3, CR_MEMORY_2) & CR_MEMORY_2_OLD_MMIO) || (s3->adv_func & ADV_MMIO);
+}
+
 static uint32_t
 bar0 (const S3 *s3)
 {
@@ -156,6 +162,9 @@ s3_update_map (S3 *s3)
   memcpy (&rom, tn_pci_bytes (s3->pci) + PCI_ROM, sizeof rom);
   show (s3, s3->linear, base, decode && linear);
   show (s3, s3->mmio, base + 0x1000000, decode && mmio);
+  /* Writes to memory may come late, those to the engine not. */
+  show (s3, old_mmio (s3) ? s3->window : s3->window_mmio, 0xa0000, false);
+  show (s3, old_mmio (s3) ? s3->window_mmio : s3->window, 0xa0000, true);
   if (s3->rom_window)
     show (s3, s3->rom_window, rom & 0xffff0000u, (rom & 1) && rom >= 0x10000);
 }
@@ -172,7 +181,7 @@ mmio_offset (const S3 *s3, uint32_t *offset)
 {
   uint8_t control = s3_cr (s3, CR_MEMORY_2);
 
-  if (!(control & CR_MEMORY_2_OLD_MMIO) && !(s3->adv_func & ADV_MMIO))
+  if (!old_mmio (s3))
     return false;
   if (control & CR_MEMORY_2_AT_B8000)
     {

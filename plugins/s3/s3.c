@@ -220,7 +220,10 @@ add_ports (S3 *s3, GError **error)
          && tn_device_add_ports (s3->device, 0x3c0, 32, &high, TN_IO_FAST, error)
          && tn_device_add_ports (s3->device, 0x102, 1, &wake, TN_IO_FAST, error)
          && tn_device_add_ports (s3->device, 0x46e8, 1, &setup, TN_IO_FAST, error)
-         && tn_device_add_mmio (s3->device, 0xa0000, VGA_WINDOW_SIZE, &window, 0, error);
+         && (s3->window = tn_device_add_mmio (s3->device, 0xa0000, VGA_WINDOW_SIZE, &window,
+                                              TN_IO_FAST | TN_IO_POSTED, error))
+         && (s3->window_mmio = tn_device_add_mmio (s3->device, 0xa0000, VGA_WINDOW_SIZE, &window,
+                                                   TN_REGION_HIDDEN, error));
 }
 
 /* ---- Life ---- */

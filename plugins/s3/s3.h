@@ -112,6 +112,7 @@ typedef struct S3 {
 
   TnPci *pci;
   TnRegion *linear, *mmio, *rom_window;
+  TnRegion *window, *window_mmio; /* A0000: memory, or the engine's registers as well */
   uint8_t bios[65536];
   TnTimer *frame_timer;
   uint8_t *vram;

@@ -205,7 +205,6 @@ vmm_engine_flush (VmmVcpu *c)
   if (!engine)
     return;
   engine->count = engine->offsets_used = engine->patches = 0;
-  engine->full = false;
   emit_common (engine);
   vmm_jump_reset (c);
   c->stat.code_flushes++;

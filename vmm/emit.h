@@ -77,7 +77,6 @@ emit32 (Emit *e, uint32_t v)
 }
 
 #define REX_W 0x48u
-#define REX_NONE 0x100u /* no REX prefix may appear: AH, CH, DH or BH is named */
 
 static inline void
 emit_rex (Emit *e, unsigned rex, int reg, int index, int base)
@@ -220,10 +219,8 @@ emit_target (uint8_t *distance, const uint8_t *target)
   memcpy (distance, &v, 4);
 }
 
-#define CC_B 2u
 #define CC_AE 3u
 #define CC_E 4u
 #define CC_NE 5u
-#define CC_BE 6u
 #define CC_A 7u
 #define CC_S 8u

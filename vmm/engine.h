@@ -43,7 +43,6 @@ struct VmmEngine {
   uint8_t *code, *writable; /* the same memory, executable and writable */
   uint32_t size, used;
   uint32_t gone, indirect; /* offsets of common stubs */
-  bool full;
   VmmCode *codes;
   uint32_t count, count_max;
   uint16_t *offsets; /* host offset of each instruction, relative to its code */

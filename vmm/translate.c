@@ -380,6 +380,8 @@ vmm_translate (VmmVcpu *c, VmmBlock *b)
   t.code.straight = offset_of (&t, t.e.at);
   for (unsigned n = 0; n < t.stub_count; n++)
     emit_stub (&t, &t.stubs[n]);
+  if (t.e.overflow)
+    return false;
   keep (&t, entry);
   c->stat.translations++;
   c->stat.translated_insns += b->count;

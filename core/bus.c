@@ -355,14 +355,14 @@ tn_machine_port_ins (TnMachine *m, uint16_t port, void *items, uint32_t count, u
   if (count == 0)
     return 0;
   if (r != NULL && r->ops->read_block != NULL)
-    done = MIN (r->ops->read_block (r->self, port - r->first, items, count, size), count);
+    done = r->ops->read_block (r->self, port - r->first, items, count, size);
   if (done == 0)
     {
       value = tn_machine_port_read (m, port, size);
       memcpy (items, &value, size);
       done = 1;
     }
-  return done;
+  return MIN (done, count);
 }
 
 uint32_t
@@ -374,11 +374,11 @@ tn_machine_port_outs (TnMachine *m, uint16_t port, const void *items, uint32_t c
   if (count == 0)
     return 0;
   if (r != NULL && r->ops->write_block != NULL)
-    done = MIN (r->ops->write_block (r->self, port - r->first, items, count, size), count);
+    done = r->ops->write_block (r->self, port - r->first, items, count, size);
   if (done == 0)
     {
       tn_machine_port_write (m, port, get_item (items, size), size);
       done = 1;
     }
-  return done;
+  return MIN (done, count);
 }

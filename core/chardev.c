@@ -120,8 +120,9 @@ front_room (TnMachine *m, const Pipe *pipe)
 static size_t
 give_front (TnMachine *m, Pipe *pipe, const uint8_t *bytes, size_t size)
 {
-  size_t some = MIN (size, front_room (m, pipe));
+  size_t some = front_room (m, pipe); /* asked once: it can grow from one moment to the next */
 
+  some = MIN (some, size);
   if (some > 0)
     pipe->front->ops->receive (pipe->front->resource.owner->self, bytes, some, pipe->front->data);
   return some;

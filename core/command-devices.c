@@ -215,7 +215,8 @@ tn_command_devices (int argc, char **argv)
     {
       if (i)
         putchar ('\n');
-      worst = MAX (worst, describe (names->pdata[i]));
+      code = describe (names->pdata[i]);
+      worst = MAX (worst, code);
     }
   return worst;
 }

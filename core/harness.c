@@ -524,7 +524,8 @@ host_char_accept (void *self)
 
   if (c->waiting->len == 0)
     return;
-  taken = MIN (c->waiting->len, tn_char_host_room (c->harness->machine, c->name));
+  taken = tn_char_host_room (c->harness->machine, c->name);
+  taken = MIN (taken, c->waiting->len);
   if (taken > 0)
     {
       GByteArray *part = g_byte_array_new ();

@@ -685,6 +685,92 @@ test_chars (void)
   tn_harness_free (h);
 }
 
+/* A receiver gets room as time passes: each time that it is asked, it has more. */
+static size_t
+growing_room (void *self, void *data)
+{
+  uint32_t *room = &((Probe *) self)->state[0];
+
+  return (*room)++ * 8;
+}
+
+static void
+growing_receive (void *self, const uint8_t *bytes, size_t size, void *data)
+{
+  note ("%.*s", (int) size, bytes);
+}
+
+static bool
+growing_realize (Probe *p, GError **error)
+{
+  static const TnCharFrontOps ops = { .room = growing_room, .receive = growing_receive };
+
+  p->data[0] = tn_device_char (p->device, p->link, &ops, NULL, error);
+  return p->data[0] != NULL;
+}
+
+static void
+test_growing_room (void)
+{
+  static const ProbeHooks front = { .realize = growing_realize };
+  static const ProbeHooks back = { .chars = { .send = back_send } };
+  TnHarness *h = tn_harness_new (1 << 20);
+
+  add (h, "front", "device-char", &front, "back");
+  add (h, "back", "char", &back, NULL);
+  tn_harness_start (h);
+  probe (h, "front")->state[0] = 0;
+  g_assert_cmpuint (
+      tn_device_char_receive (tn_harness_device (h, "back"), (const uint8_t *) "abcSECRET", 3), ==, 3);
+  tn_char_accept (probe (h, "front")->data[0]);
+  check ("abc");
+  tn_harness_free (h);
+}
+
+/* ---- Blocks of port cycles ---- */
+
+static uint32_t
+short_read_block (void *self, uint32_t offset, void *items, uint32_t count, unsigned size)
+{
+  note ("read %u ", count);
+  memset (items, 0x5a, MIN (count, 3) * size);
+  return MIN (count, 3);
+}
+
+static uint32_t
+short_write_block (void *self, uint32_t offset, const void *items, uint32_t count, unsigned size)
+{
+  note ("write %u ", count);
+  return MIN (count, 3);
+}
+
+static bool
+blocks_realize (Probe *p, GError **error)
+{
+  static const TnBusOps ops = { .read = noting_read,
+                                .write = noting_write,
+                                .max_size = 2,
+                                .read_block = short_read_block,
+                                .write_block = short_write_block };
+
+  return tn_device_add_ports (p->device, 0x300, 2, &ops, 0, error) != NULL;
+}
+
+/* What a device did not take of a block is offered again by the caller, and nothing twice. */
+static void
+test_short_blocks (void)
+{
+  static const ProbeHooks hooks = { .realize = blocks_realize };
+  TnHarness *h = start_one (&hooks);
+  uint16_t items[8] = { 0 };
+
+  tn_harness_ins (h, 0x300, items, 8, 2);
+  check ("read 8 read 5 read 2 ");
+  tn_harness_outs (h, 0x300, items, 8, 2);
+  check ("write 8 write 5 write 2 ");
+  tn_harness_free (h);
+}
+
 /* ---- Disks ---- */
 
 static TnBlockInfo
@@ -832,6 +918,8 @@ main (int argc, char **argv)
   g_test_add_func ("/core/lines", test_lines);
   g_test_add_func ("/core/timers", test_timers);
   g_test_add_func ("/core/chars", test_chars);
+  g_test_add_func ("/core/chars/growing-room", test_growing_room);
+  g_test_add_func ("/core/ports/short-blocks", test_short_blocks);
   g_test_add_func ("/core/disks", test_disks);
   g_test_add_func ("/core/descriptors", test_descriptors);
   result = g_test_run ();

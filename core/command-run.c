@@ -71,7 +71,7 @@ tn_command_run (int argc, char **argv)
       TN_OPTION_STRING, &run.compare },
     { "trace-every", 0, "N", "lockstep: compare after N instructions, or somewhat more",
       TN_OPTION_STRING, &run.trace_every },
-    { "stress", 0, "LIST", "test the translator: unlinked,drop,short,move,kick,small,hot,plain,all",
+    { "stress", 0, "LIST", "test the translator: unlinked,drop,short,move,kick,small,hot,spaces,plain,all",
       TN_OPTION_STRING, &run.stress },
     { "log-block", 0, "ADDRESS",
       "log the guest and host code of blocks with this linear\n"

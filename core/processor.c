@@ -846,6 +846,7 @@ tn_processor_new (TnMachine *machine, const TnConfig *config, TnLog *log,
                                       ? VMM_ENGINE_INTERPRET
                                       : VMM_ENGINE_TRANSLATE,
                         .counted = tn_clock_mode (tn_machine_clock (machine)) == TN_CLOCK_COUNTED,
+                        .spaces = config->host_mmu,
                         .heat = HEAT,
                         .tsc_hz = config->tsc_hz,
                         .apic = config->apic,

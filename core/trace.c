@@ -295,6 +295,7 @@ static const struct {
 } modes[] = {
   { "unlinked", VMM_STRESS_UNLINKED }, { "drop", VMM_STRESS_DROP }, { "short", VMM_STRESS_SHORT },
   { "move", VMM_STRESS_MOVE },         { "kick", VMM_STRESS_KICK },
+  { "spaces", VMM_STRESS_SPACES },
 };
 
 static bool

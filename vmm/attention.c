@@ -8,6 +8,7 @@
  * The bits of c->attention are set by any thread.  ATT_INTR follows a level, ATT_APIC is kept by
  * apic.c; the rest are latched and cleared by whoever serves them.
  */
+#include "engine.h"
 #include "system.h"
 
 void
@@ -148,6 +149,7 @@ vmm_attend (VmmVcpu *c)
       if (attention & ATT_KICK)
         {
           clear (c, ATT_KICK);
+          vmm_space_sample (c);
           c->slice_ended = atomic_exchange (&c->kicked, false) || !c->stress_kicks;
           vmm_leave (c, VMM_EXIT_TIME_SLICE);
           changed = true;

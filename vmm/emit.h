@@ -42,6 +42,7 @@ typedef struct {
   int base, index; /* R_NONE if absent; index is never R_SP */
   uint8_t scale;
   int32_t disp;
+  bool space; /* in the space at GS; the address has 32 bits */
 } EmitMem;
 
 static inline void
@@ -132,6 +133,8 @@ emit_modrm_mem (Emit *e, int reg, EmitMem m)
 static inline void
 emit_rm (Emit *e, unsigned rex, unsigned opcode, int reg, EmitMem m)
 {
+  if (m.space)
+    emit16 (e, 0x6765); /* GS, 32-bit address */
   emit_rex (e, rex, reg, m.index == R_NONE ? 0 : m.index, m.base == R_NONE ? 0 : m.base);
   emit_opcode (e, opcode);
   emit_modrm_mem (e, reg, m);

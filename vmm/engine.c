@@ -259,6 +259,7 @@ come_back (VmmVcpu *c, VmmBack back)
         if (c->engine->again)
           translate_again (c);
         execute_insn (c, insn);
+        vmm_space_fault (c, insn);
         return false;
       }
     case VMM_BACK_RESUME:

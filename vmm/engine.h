@@ -153,6 +153,25 @@ size_t vmm_engine_stats (VmmEngine *engine, VmmStat stats[VMM_ENGINE_TOP]);
 /* A handler was left by a fault: no translated code is running. */
 void vmm_engine_left (VmmVcpu *c);
 
+/* ---- space.c ---- */
+
+bool vmm_spaces_new (VmmVcpu *c);
+void vmm_spaces_free (VmmVcpu *c);
+/* Around the execution of guest code: GS. */
+void vmm_spaces_enter (VmmVcpu *c);
+void vmm_spaces_leave (VmmVcpu *c);
+/* A time slice has ended in what runs now. */
+void vmm_space_sample (VmmVcpu *c);
+/* The TLB was flushed; a page of it; a physical page has code now. */
+void vmm_spaces_flushed (VmmVcpu *c);
+void vmm_space_flush_page (VmmVcpu *c, uint32_t linear);
+void vmm_spaces_protect (VmmVcpu *c, uint32_t page_address);
+/* Where in the current space (and what lies behind it) a host address is, or VMM_NO_TRAP. */
+#define VMM_NO_TRAP UINT64_MAX
+uint64_t vmm_space_offset (const VmmVcpu *c, uintptr_t address);
+/* This instruction has trapped in a space (c->space_trap) and was executed by its handler. */
+void vmm_space_fault (VmmVcpu *c, VmmInsn *insn);
+
 /* ---- inspect.c ---- */
 
 /* Tells config.translated. */

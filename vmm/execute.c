@@ -40,6 +40,8 @@ current_key (const VmmVcpu *c, bool single)
   if (is_flat (&c->seg[VMM_DS]) && is_flat (&c->seg[VMM_SS]) && is_flat (&c->seg[VMM_ES])
       && !vmm_ac_on (c))
     key |= VMM_KEY_FLAT;
+  if (c->space && c->user && c->code32 && c->stack32 && (key & VMM_KEY_FLAT))
+    key |= VMM_KEY_SPACE;
   return key;
 }
 

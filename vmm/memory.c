@@ -19,7 +19,7 @@
  * addresses have 32 bits: the host bridge of this machine has no more address lines, so that bits
  * 35:32 of PAE and PSE-36 entries fall away; bits 63:36 are reserved.
  */
-#include "vcpu.h"
+#include "engine.h"
 
 #define PTE_P 0x01u
 #define PTE_W 0x02u
@@ -374,6 +374,68 @@ walk (VmmVcpu *c, uint32_t linear, bool write, bool user, Walk *w)
     walk_32 (c, linear, write, user, w);
 }
 
+/* An entry in plain memory; 0 elsewhere. */
+static uint64_t
+peek_entry (VmmVcpu *c, uint32_t address, unsigned size)
+{
+  uint64_t v = 0;
+  address &= c->a20_mask;
+  uintptr_t host = c->vm->read_map[view (c)][address >> 12];
+  if (host > VMM_PHYS_IGNORE && !vmm_apic_hit (c, address))
+    memcpy (&v, (const uint8_t *) host + (address & 0xfff), size);
+  return v;
+}
+
+/* The bits that all levels have, and the page; 0 in `bits` if a level has not those of `need`. */
+static uint32_t
+peek_walk (VmmVcpu *c, uint32_t linear, uint32_t need, uint32_t *page, bool *large)
+{
+  bool pae = c->cr4 & CR4_PAE;
+  uint64_t top = pae ? c->pdptr[linear >> 30] : c->cr3, pde, pte;
+  if (pae && !(top & PTE_P))
+    return 0;
+  pde = peek_entry (
+      c, ((uint32_t) top & PAGE) + (pae ? (linear >> 21 & 0x1ff) * 8 : (linear >> 22) * 4),
+      pae ? 8 : 4);
+  *large = (pde & PTE_PS) && (pae || (c->cr4 & CR4_PSE));
+  if (*large)
+    {
+      uint32_t size = pae ? 0x200000 : 0x400000;
+      if ((pde & need) != need || (pde & (pae ? PAE_RESERVED | 0x1fe000 : 0x3e0000)))
+        return 0;
+      *page = ((uint32_t) pde & ~(size - 1)) | (linear & (size - 1) & PAGE);
+      return (uint32_t) pde & 0xfff;
+    }
+  if ((pde & need) != need || (pae && (pde & PAE_RESERVED)))
+    return 0;
+  pte = peek_entry (
+      c, ((uint32_t) pde & PAGE) + (pae ? (linear >> 12 & 0x1ff) * 8 : (linear >> 12 & 0x3ff) * 4),
+      pae ? 8 : 4);
+  if ((pte & need) != need || (pae && (pte & PAE_RESERVED)))
+    return 0;
+  *page = (uint32_t) pte & PAGE;
+  return (uint32_t) pte & ((uint32_t) pde | ~PTE_W) & 0xfff;
+}
+
+bool
+vmm_peek (VmmVcpu *c, uint32_t linear, VmmPeek *p)
+{
+  uint32_t page, bits = peek_walk (c, linear, PTE_P | PTE_U | PTE_A, &page, &p->large);
+  if (!bits)
+    return false;
+  page &= c->a20_mask;
+  uintptr_t reads = c->vm->read_map[view (c)][page >> 12];
+  uintptr_t offset = reads - (uintptr_t) c->vm->ram;
+  if (reads <= VMM_PHYS_IGNORE || offset >= c->vm->ram_size * 2 || vmm_apic_hit (c, page))
+    return false;
+  p->phys = page;
+  p->slot = (uint32_t) (offset / (2 * VMM_PAGE_SIZE));
+  p->write = (bits & (PTE_W | PTE_D)) == (PTE_W | PTE_D)
+             && c->vm->write_map[view (c)][page >> 12] == reads
+             && !(c->vm->page_flags[page >> 12] & (VMM_PAGE_CODE | VMM_PAGE_TRACK));
+  return true;
+}
+
 void
 vmm_load_pdptr (VmmVcpu *c, uint32_t cr3)
 {
@@ -481,6 +543,7 @@ vmm_tlb_flush (VmmVcpu *c, bool global_too)
   c->stat.tlb_flushes++;
   for (unsigned user = 0; user < 2; user++)
     flush (c, c->tables[user], global_too);
+  vmm_spaces_flushed (c);
 }
 
 /* All the small entries made from one large page go together. */
@@ -498,6 +561,7 @@ drop_large (VmmVcpu *c, VmmTables *t, uint32_t linear)
 void
 vmm_tlb_flush_page (VmmVcpu *c, uint32_t linear)
 {
+  vmm_space_flush_page (c, linear);
   for (unsigned user = 0; user < 2; user++)
     {
       VmmTables *t = c->tables[user];
@@ -519,6 +583,7 @@ vmm_tlb_protect (VmmVcpu *c, uint32_t page_address)
         if (t->phys[t->used[i]] == page_address)
           t->write[t->used[i]] = VMM_NO_ACCESS;
     }
+  vmm_spaces_protect (c, page_address);
 }
 
 void

@@ -368,6 +368,7 @@ vmm_translate (VmmVcpu *c, VmmBlock *b)
   t.e = (Emit){ engine->writable + engine->used, engine->writable + engine->size, false };
   t.flat = b->key & VMM_KEY_FLAT;
   t.stack32 = b->key & VMM_KEY_STACK32;
+  t.space = b->key & VMM_KEY_SPACE;
   describe_all (&t);
   vmm_plan_accesses (&t);
   emit_head (&t);

@@ -100,6 +100,7 @@ typedef struct {
   Stub stubs[4 * VMM_BLOCK_INSNS + 4];
   unsigned stub_count;
   VmmCode code;
+  bool space; /* memory is accessed in the space */
   bool flat, stack32, fpu_checked, ended, fpu_note, fpu_used, fcs_noted;
   unsigned fds_noted;       /* segment + 1 whose selector FDS has */
   uint32_t fpu_eip, fpu_op; /* pending: pointers of an x87 instruction that was executed */
@@ -129,6 +130,8 @@ void vmm_plan_accesses (Translator *t);
    from ESP (which 1); returns the operand.  Scratch: r8, r9. */
 EmitMem vmm_emit_access (Translator *t, unsigned size, bool write);
 EmitMem vmm_emit_stack_access (Translator *t, int32_t offset, unsigned size, bool write);
+/* The same operand by r9 alone. */
+EmitMem vmm_emit_pinned (Translator *t, EmitMem m);
 /* r8d = offset within the segment of the memory operand. */
 void vmm_emit_ea (Translator *t, int to);
 /* The current instruction is executed by its handler, from `site` on. */

@@ -206,7 +206,7 @@ vmm_plan_accesses (Translator *t)
   Plan p;
   p.next_id = 1;
   p.count = 0;
-  bool reuse = t->flat && t->stack32 && t->engine->holes;
+  bool reuse = t->flat && t->stack32 && t->engine->holes && !t->space;
   for (unsigned n = 0; n < 8; n++)
     set_unknown (&p, n);
   for (unsigned n = 0; n < t->b->count; n++)
@@ -368,6 +368,44 @@ emit_lookup (Translator *t, int linear, int segment, const Access *a, unsigned s
   return (EmitMem){ R_9, linear, 0, 0 };
 }
 
+/* Does the current instruction access the space? */
+static bool
+in_space (const Translator *t)
+{
+  return t->space && !(t->insn->hints & VMM_HINT_TABLE);
+}
+
+/* The memory operand in the space: as the guest has it, or through r8d. */
+static EmitMem
+emit_in_space (Translator *t, unsigned size, bool write, bool based)
+{
+  const VmmInsn *i = t->insn;
+  bool saved = based && flags_live (t);
+  if (!based && !(i->flags & VMM_INSN_A16))
+    return (EmitMem){ .base = i->base == VMM_ZERO ? R_NONE : host_register (i->base),
+                      .index = i->index == VMM_ZERO ? R_NONE : host_register (i->index),
+                      .scale = i->scale,
+                      .disp = (int32_t) i->disp,
+                      .space = true };
+  vmm_emit_ea (t, R_8);
+  if (saved)
+    vmm_emit_save_flags (&t->e);
+  if (based)
+    emit_segment (t, i->segment, size, write, saved);
+  if (saved)
+    vmm_emit_restore_flags (&t->e);
+  return (EmitMem){ .base = R_8, .index = R_NONE, .space = true };
+}
+
+EmitMem
+vmm_emit_pinned (Translator *t, EmitMem m)
+{
+  EmitMem pinned = { .base = R_9, .index = R_NONE, .space = m.space };
+  m.space = false;
+  emit_rm (&t->e, pinned.space ? 0 : REX_W, 0x8d, R_9, m); /* lea */
+  return pinned;
+}
+
 static EmitMem
 emit_reuse (const Access *a)
 {
@@ -380,6 +418,8 @@ vmm_emit_access (Translator *t, unsigned size, bool write)
   const VmmInsn *i = t->insn;
   const Access *a = &t->access[t->n][0];
   bool based = !t->flat || i->segment == VMM_CS || i->segment == VMM_FS || i->segment == VMM_GS;
+  if (in_space (t))
+    return emit_in_space (t, size, write, based);
   if (a->reuse >= 0)
     return emit_reuse (a);
   bool one_register = i->disp == 0 && i->scale == 0 && !(i->flags & VMM_INSN_A16)
@@ -398,6 +438,8 @@ vmm_emit_stack_access (Translator *t, int32_t offset, unsigned size, bool write)
 {
   const Access *a = &t->access[t->n][1];
   int base = t->d->template == T_LEAVE ? R_BP : R_15;
+  if (in_space (t))
+    return (EmitMem){ .base = base, .index = R_NONE, .disp = offset, .space = true };
   if (a->reuse >= 0)
     return emit_reuse (a);
   if (t->flat && t->stack32 && offset == 0)

@@ -165,8 +165,8 @@ load_control (Translator *t)
   Emit *e = &t->e;
   EmitMem m = vmm_emit_access (t, 2, false);
   bool saved = flags_live (t);
-  emit_rm (e, REX_W, 0x8d, R_9, m);
-  emit_rm (e, 0, 0x0fb7, R_8, emit_at (R_9, 0)); /* if it faults then here */
+  m = vmm_emit_pinned (t, m);
+  emit_rm (e, 0, 0x0fb7, R_8, m); /* if it faults then here */
   if (saved)
     vmm_emit_save_flags (e);
   emit_rr (e, 0, 0xf7, 2, R_8); /* not r8d */
@@ -176,7 +176,7 @@ load_control (Translator *t)
   s->saved = saved;
   if (saved)
     vmm_emit_restore_flags (e);
-  emit_rm (e, 0, 0xd9, 5, emit_at (R_9, 0));
+  emit_rm (e, 0, 0xd9, 5, m);
 }
 
 /* MOVD, PINSRW and their like name a general register in r/m (PEXTRW, PMOVMSKB: in reg). */

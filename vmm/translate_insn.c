@@ -87,14 +87,14 @@ high_byte (Translator *t, int reg)
   Emit *e = &t->e;
   unsigned opcode = vmm_host_opcode (t->insn);
   EmitMem m = vmm_emit_access (t, 1, t->d->memory == M_WRITE);
-  emit_rm (e, REX_W, 0x8d, R_9, m);
+  m = vmm_emit_pinned (t, m);
   if (vmm_stores_high_byte (t->insn))
     {
       emit_rorx (e, R_8, reg - 4, 8);
-      emit_rm (e, 0, opcode, R_8, emit_at (R_9, 0));
+      emit_rm (e, 0, opcode, R_8, m);
       return;
     }
-  emit_rm (e, 0, 0x0fb6, R_8, emit_at (R_9, 0));
+  emit_rm (e, 0, 0x0fb6, R_8, m);
   swap_high (t, reg);
   emit_rr (e, 0, opcode, reg - 4, R_8);
   swap_high (t, reg);
@@ -240,15 +240,17 @@ push_immediate (Translator *t, uint32_t value)
     emit32 (&t->e, value);
 }
 
-/* A value in r8d is kept across the access to the stack; it is in r8d again, the place in r9. */
-static void
+/* A value in r8d is kept across the access to the stack; it is in r8d again, r9 may have the place. */
+static EmitMem
 access_stack_with_r8 (Translator *t)
 {
   Emit *e = &t->e;
   emit_rm (e, 0, 0x89, R_8, FIELD (scratch_b));
   EmitMem m = vmm_emit_stack_access (t, -(int32_t) t->d->size, t->d->size, true);
-  emit_rm (e, REX_W, 0x8d, R_9, m);
+  if (!m.space)
+    m = vmm_emit_pinned (t, m);
   emit_rm (e, 0, 0x8b, R_8, FIELD (scratch_b));
+  return m;
 }
 
 /* r8d = the operand of PUSH, CALL, JMP. */
@@ -269,9 +271,9 @@ static void
 push_rm (Translator *t)
 {
   load_rm (t);
-  access_stack_with_r8 (t);
+  EmitMem m = access_stack_with_r8 (t);
   prefix16 (t);
-  emit_rm (&t->e, 0, 0x89, R_8, emit_at (R_9, 0));
+  emit_rm (&t->e, 0, 0x89, R_8, m);
   move_stack (t, -(int32_t) t->d->size);
 }
 
@@ -352,9 +354,9 @@ call_rm (Translator *t)
       return;
     }
   load_rm (t);
-  access_stack_with_r8 (t);
+  EmitMem m = access_stack_with_r8 (t);
   prefix16 (t);
-  emit_rm (&t->e, 0, 0xc7, 0, emit_at (R_9, 0));
+  emit_rm (&t->e, 0, 0xc7, 0, m);
   if (t->d->size == 2)
     emit16 (&t->e, t->next);
   else

@@ -168,7 +168,11 @@ code_trap (VmmVcpu *c, int sig, uintptr_t address, greg_t *r)
   for (unsigned i = 0; i < n; i++)
     c->eip += b->insns[i].length;
   c->tail = vmm_insn_offset (c, insn);
-  uint8_t more = lesson (insn, sig, address);
+  c->space_trap = sig == SIGFPE ? VMM_NO_TRAP : vmm_space_offset (c, address);
+  c->space_trap_write = r[REG_ERR] & 2;
+  uint8_t more = c->space_trap == VMM_NO_TRAP ? lesson (insn, sig, address) : 0;
+  if (c->space_trap != VMM_NO_TRAP && (insn->hints & VMM_HINT_TABLE))
+    engine->again = b; /* learnt when it trapped before */
   if (more & ~insn->hints)
     {
       insn->hints |= more;
@@ -346,11 +350,13 @@ vmm_traps_enter (VmmVcpu *c)
         c->engine->thread = (int) syscall (SYS_gettid);
     }
   running = c;
+  vmm_spaces_enter (c);
   return old;
 }
 
 void
 vmm_traps_leave (VmmVcpu *old)
 {
+  vmm_spaces_leave (running);
   running = old;
 }

@@ -142,7 +142,8 @@ vmm_vcpu_new (VmmVm *vm, const VmmVcpuConfig *config, const char **error)
   if (!vmm_traps_install () || !(c->tables[0] = vmm_tables_new ())
       || !(c->tables[1] = vmm_tables_new ()) || !vmm_coroutine_new (c)
       || !(c->blocks = vmm_blocks_new (c)) || !(c->apic = vmm_apic_new (c))
-      || (config->engine == VMM_ENGINE_TRANSLATE && !(c->engine = vmm_engine_new (c, error))))
+      || (config->engine == VMM_ENGINE_TRANSLATE && !(c->engine = vmm_engine_new (c, error)))
+      || !vmm_spaces_new (c))
     {
       vmm_vcpu_free (c);
       return NULL;
@@ -169,6 +170,7 @@ vmm_vcpu_free (VmmVcpu *c)
     vmm_blocks_free (c->blocks);
   c->blocks = NULL;
   vmm_pace_end (c);
+  vmm_spaces_free (c);
   vmm_engine_free (c->engine);
   vmm_coroutine_free (c);
   vmm_tables_free (c->tables[0]);
@@ -358,6 +360,10 @@ vmm_vcpu_stats (const VmmVcpu *c, VmmStat *stats, size_t max)
     { "table-traps", c->stat.table_traps },
     { "window-repairs", c->stat.window_repairs },
     { "kicks", c->stat.kicks },
+    { "space-gains", c->stat.space_gains },
+    { "space-losses", c->stat.space_losses },
+    { "space-switches", c->stat.space_switches },
+    { "space-faults", c->stat.space_faults },
     { "blocks-interpreted", c->stat.blocks_interpreted },
   };
   size_t count = sizeof fixed / sizeof fixed[0], n = 0;

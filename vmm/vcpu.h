@@ -184,6 +184,9 @@ struct VmmInsn {
 #define VMM_HINT_LOOK 1   /* looks at the table before the access, even if that costs the flags */
 #define VMM_HINT_CROSS 2  /* looks whether the access crosses a page */
 #define VMM_HINT_ALONE 4  /* does not rely on an earlier access to the same page */
+#define VMM_HINT_TABLE 16 /* uses the tables, though the block has a space */
+#define VMM_HINT_STRIKE 32 /* one of up to VMM_STRIKES that lead to VMM_HINT_TABLE */
+#define VMM_STRIKES 7
 #define VMM_HINT_FPU 8    /* the block relies on c->fpu_ready */
 #define VMM_INSN_MEM 0x01   /* the r/m operand is memory */
 #define VMM_INSN_O16 0x02   /* operand size is 16 bits */
@@ -253,6 +256,8 @@ enum {
 };
 
 typedef struct VmmEngine VmmEngine; /* engine.h */
+typedef struct VmmSpace VmmSpace;   /* space.c */
+typedef struct VmmSpaces VmmSpaces;
 typedef struct VmmBlockCache VmmBlockCache; /* block.c */
 typedef struct VmmApic VmmApic;             /* apic.c */
 
@@ -267,6 +272,7 @@ typedef struct {
   uint64_t translations, translated_insns, translated_bytes, code_bytes, translate_ns, code_flushes,
       retranslations, enters, links, indirect, slow_calls, misses, tails, traps, kicks,
       table_traps, window_repairs, blocks_interpreted;
+  uint64_t space_gains, space_losses, space_switches, space_faults;
 } VmmCounters;
 
 struct VmmVcpu {
@@ -346,6 +352,11 @@ struct VmmVcpu {
   VmmVcpuConfig config;
   VmmBlockCache *blocks;
   VmmEngine *engine; /* the translator; NULL if there is none */
+  VmmSpaces *spaces; /* NULL if there are none */
+  VmmSpace *space;   /* the current one, or NULL */
+  uintptr_t host_gs; /* GS base of whoever executes */
+  uint64_t space_trap; /* offset in the space of the access that trapped last, or VMM_NO_TRAP */
+  bool space_trap_write;
   VmmApic *apic;
   VmmExit exit;
   uint8_t items[4096]; /* of string I/O exits */
@@ -493,6 +504,14 @@ uint8_t *vmm_host_for_read (VmmVcpu *c, uint32_t linear, bool user);
 uint8_t *vmm_host_for_write (VmmVcpu *c, uint32_t linear, bool user);
 /* Does what is written there go to memory, be it decoded code?  Raises what the write would. */
 bool vmm_is_memory (VmmVcpu *c, uint32_t linear, bool user);
+/* What the page tables say now of a page for user accesses, without changing them: false unless it
+   may be read straight from RAM, its A bits being set. */
+typedef struct {
+  uint32_t phys, slot; /* physical page; page of the file that is RAM */
+  bool write;          /* it may be written, too: rights, D, no code, not tracked */
+  bool large;          /* it is a part of a page of 2 or 4 MiB */
+} VmmPeek;
+bool vmm_peek (VmmVcpu *c, uint32_t linear, VmmPeek *p);
 void vmm_tlb_flush (VmmVcpu *c, bool global_too);
 void vmm_tlb_flush_page (VmmVcpu *c, uint32_t linear);
 /* Removes the write permission of a physical page from all TLB entries (it has code now). */

@@ -95,6 +95,7 @@ typedef struct VmmTranslation VmmTranslation;
 #define VMM_STRESS_DROP 2u     /* between blocks access tables, jump tables or all code are forgotten */
 #define VMM_STRESS_SHORT 4u    /* blocks of one instruction */
 #define VMM_STRESS_MOVE 8u     /* between blocks code and access tables go to other host addresses */
+#define VMM_STRESS_SPACES 64u /* every program has a space at once (VmmVcpuConfig.spaces) */
 #define VMM_STRESS_UNDEFINED 32u /* flags that an instruction leaves undefined count as kept */
 #define VMM_STRESS_KICK 16u    /* a timer kicks again and again; what it ends goes on by itself */
 
@@ -108,6 +109,7 @@ typedef struct {
      the instruction would have overwritten them.  plain_host: as on a host without BMI2 and
      userfaultfd. */
   bool precise_flags, plain_host;
+  bool spaces;         /* long-running user programs' memory is accessed by the host's MMU (space.c) */
   uint8_t heat;        /* executions of a block before it is translated */
   uint8_t stress;      /* VMM_STRESS_* */
   uint32_t code_cache; /* bytes, 0 for the usual */

@@ -112,7 +112,7 @@ engine_configure (VmmVcpuConfig *config)
   const char *stress = getenv ("TENON_STRESS");
   config->engine
       = strcmp (engine_name (), "translate") ? VMM_ENGINE_INTERPRET : VMM_ENGINE_TRANSLATE;
-  config->counted = true;
+  config->counted = config->spaces = true;
   if (stress && trace_stress (stress, config))
     {
       fprintf (stderr, "there is no stress mode \"%s\"\n", trace_stress (stress, config));

@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Spaces: address spaces of the guest's that the host's MMU translates.
+ *
+ * A space is 4 GiB of the host's addresses for one value of CR3.  What a user program of the guest
+ * may access lies in it at the guest's own linear address, page by page mapped from the file that
+ * is the guest's RAM; the rest has no access.  GS has its base, so that
+ *
+ *   mov eax, gs:[ebx + 4]        (prefixes 65 67)
+ *
+ * is the guest's instruction as it stands: no table, no scratch registers, flags untouched.  Blocks
+ * are translated so under VMM_KEY_SPACE, which is set while a space is current and CPL is 3.
+ *
+ * Life of an access to a page that is not there: SIGSEGV; the handler of the instruction executes
+ * it, with all that may come of it (a walk that sets A and D, #PF, MMIO); then, if the page may be
+ * used directly, it is mapped (vmm_space_fault).  If it may not - a device, a write to a page with
+ * decoded code - that instruction is translated anew, to use the tables (VMM_HINT_TABLE).
+ *
+ * Spaces are caches of the page tables, as the access tables are.  A flush empties those; here it
+ * compares: each page is looked up again in the guest's tables without setting anything, and what
+ * would not be mapped so any more goes (vmm_spaces_flushed).  So a space lives through switches to
+ * other address spaces and back, which a timer of the guest's may cause at any time.
+ *
+ * A page costs some 10 us to map by a trap, 5 us without, and saves a nanosecond or two an access.
+ * So only programs that run for long get a space: a program is sampled each time slice (a
+ * millisecond), and after PROMOTE samples has one, with the pages that it used last.  A trap that
+ * comes WORTH_NS after the one before has paid for itself.  One that comes sooner is a strike
+ * against its instruction, which uses the tables after STRIKES of them: so a loop that reads each
+ * page but once keeps to the tables, while the rest of the program goes on.  It also takes credit
+ * from the program, as the loss of a page does (fork); time gives some back.  Who has none left
+ * loses the space, and has to run four times as long to get another.
+ */
+#include "engine.h"
+
+#include <asm/prctl.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define SPACES 4u
+#define SIZE ((size_t) 1 << 32)
+#define GUARD ((size_t) 64 << 10) /* behind it: operands that begin below 4 GiB */
+/* Each page can be two of the kernel's mappings, of which a process may have 65,530. */
+#define PAGES_MAX 24000u
+
+#define PROMOTE 24u     /* samples */
+#define FIRST 256u      /* pages that are mapped at once */
+#define CREDIT 500      /* pages, for PROMOTE samples */
+#define CREDIT_SAMPLE 6 /* more for each sample */
+#define WORTH_NS 25000u
+#define LEVEL_MAX 5u
+#define WALKS 256u /* pages that are looked up again cost as much as one that is mapped */
+
+#ifndef HWCAP2_FSGSBASE
+#define HWCAP2_FSGSBASE 2u
+#endif
+
+typedef struct {
+  uint32_t page, phys;
+  uint32_t slot; /* in the file of RAM */
+  bool write;
+} Mapped;
+
+struct VmmSpace {
+  uint32_t cr3;
+  bool known, on; /* cr3 is valid; it has been earned */
+  bool large;     /* may have parts of large pages: they go together */
+  unsigned level, samples;
+  int credit;
+  uint64_t used;    /* when, by VmmSpaces.clock */
+  uint64_t trapped; /* when, in ns */
+  uint8_t *base;    /* NULL: not reserved yet */
+  Mapped *pages;
+  uint32_t count;
+  uint16_t *index; /* by linear page: place in `pages` + 1 */
+};
+
+struct VmmSpaces {
+  VmmSpace list[SPACES];
+  uint64_t clock;
+  uint32_t mapped; /* pages, of all */
+  bool fsgsbase;
+};
+
+/* ---- GS ---- */
+
+static void
+set_gs (const VmmSpaces *spaces, uintptr_t base)
+{
+  if (spaces->fsgsbase)
+    __asm__ volatile("wrgsbase %0" : : "r"(base));
+  else
+    syscall (SYS_arch_prctl, ARCH_SET_GS, base);
+}
+
+static uintptr_t
+get_gs (const VmmSpaces *spaces)
+{
+  uintptr_t base = 0;
+  if (spaces->fsgsbase)
+    __asm__ volatile("rdgsbase %0" : "=r"(base));
+  else
+    syscall (SYS_arch_prctl, ARCH_GET_GS, &base);
+  return base;
+}
+
+void
+vmm_spaces_enter (VmmVcpu *c)
+{
+  if (!c->spaces)
+    return;
+  c->host_gs = get_gs (c->spaces);
+  if (c->space)
+    set_gs (c->spaces, (uintptr_t) c->space->base);
+}
+
+void
+vmm_spaces_leave (VmmVcpu *c)
+{
+  if (c->spaces)
+    set_gs (c->spaces, c->host_gs);
+}
+
+/* ---- Pages ---- */
+
+static void
+drop_all (VmmSpaces *spaces, VmmSpace *s)
+{
+  if (s->count == 0)
+    return;
+  mmap (s->base, SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  for (uint32_t n = 0; n < s->count; n++)
+    s->index[s->pages[n].page] = 0;
+  spaces->mapped -= s->count;
+  s->count = 0;
+  s->large = false;
+}
+
+static uint8_t *
+address_of (const VmmSpace *s, uint32_t page)
+{
+  return s->base + ((size_t) page << 12);
+}
+
+static void
+drop_page (VmmSpaces *spaces, VmmSpace *s, uint32_t n)
+{
+  uint32_t page = s->pages[n].page;
+  mmap (address_of (s, page), VMM_PAGE_SIZE, PROT_NONE,
+        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  s->index[page] = 0;
+  s->pages[n] = s->pages[--s->count];
+  if (n < s->count)
+    s->index[s->pages[n].page] = (uint16_t) (n + 1);
+  spaces->mapped--;
+}
+
+static bool
+protect_page (VmmSpace *s, Mapped *m, bool write)
+{
+  if (mprotect (address_of (s, m->page), VMM_PAGE_SIZE, PROT_READ | (write ? PROT_WRITE : 0)) != 0)
+    return false;
+  m->write = write;
+  return true;
+}
+
+/* Is the page still what it was mapped as?  If not it goes, or only its write permission. */
+static void
+look_again (VmmVcpu *c, VmmSpace *s, uint32_t n)
+{
+  Mapped *m = &s->pages[n];
+  VmmPeek now;
+  bool same = vmm_peek (c, m->page << 12, &now) && now.phys == m->phys && now.slot == m->slot;
+  if (same && (now.write || !m->write))
+    return;
+  s->credit--;
+  if (!same || !protect_page (s, m, false))
+    drop_page (c->spaces, s, n);
+}
+
+static void
+look_at_all (VmmVcpu *c, VmmSpace *s)
+{
+  for (uint32_t n = s->count; n-- > 0;)
+    look_again (c, s, n);
+  s->credit -= (int) (s->count / WALKS);
+}
+
+/* ---- Which one is current ---- */
+
+static void
+make_current (VmmVcpu *c, VmmSpace *s)
+{
+  if (c->space == s)
+    return;
+  c->space = s;
+  c->blocks->resync = true; /* the key is another one */
+  c->stop_block = true;
+  if (s)
+    {
+      s->used = ++c->spaces->clock;
+      c->stat.space_switches++;
+      set_gs (c->spaces, (uintptr_t) s->base);
+    }
+}
+
+/* Spaces know user programs under paging, without data breakpoints. */
+static bool
+possible (const VmmVcpu *c)
+{
+  return (c->cr0 & CR0_PG) && !c->smm && !(c->dr[7] & 0xff);
+}
+
+static VmmSpace *
+find (VmmSpaces *spaces, uint32_t cr3)
+{
+  for (unsigned n = 0; n < SPACES; n++)
+    if (spaces->list[n].known && spaces->list[n].cr3 == cr3)
+      return &spaces->list[n];
+  return NULL;
+}
+
+static bool
+always (const VmmVcpu *c)
+{
+  return c->config.stress & VMM_STRESS_SPACES;
+}
+
+/* Back to the tables, if there is no credit left. */
+static void
+look_at_credit (VmmVcpu *c, VmmSpace *s)
+{
+  if (s->credit >= 0 || always (c))
+    return;
+  drop_all (c->spaces, s);
+  s->on = false;
+  s->samples = 0;
+  if (s->level < LEVEL_MAX)
+    s->level++;
+  c->stat.space_losses++;
+  if (c->space == s)
+    make_current (c, NULL);
+}
+
+/* ---- Mapping ---- */
+
+/* Room for one page more: others go before the current one is refused. */
+static bool
+make_room (VmmSpaces *spaces, const VmmSpace *current)
+{
+  while (spaces->mapped >= PAGES_MAX)
+    {
+      VmmSpace *oldest = NULL;
+      for (unsigned n = 0; n < SPACES; n++)
+        {
+          VmmSpace *s = &spaces->list[n];
+          if (s != current && s->count && (!oldest || s->used < oldest->used))
+            oldest = s;
+        }
+      if (!oldest)
+        return false;
+      drop_all (spaces, oldest);
+    }
+  return true;
+}
+
+static bool
+map_page (VmmVcpu *c, VmmSpace *s, uint32_t page, const VmmPeek *p)
+{
+  int protection = PROT_READ | (p->write ? PROT_WRITE : 0);
+  if (!make_room (c->spaces, s)
+      || mmap (address_of (s, page), VMM_PAGE_SIZE, protection,
+               MAP_SHARED | MAP_FIXED | MAP_POPULATE, c->vm->ram_fd,
+               (off_t) p->slot * 2 * VMM_PAGE_SIZE)
+             == MAP_FAILED)
+    return false;
+  s->pages[s->count] = (Mapped){ page, p->phys, p->slot, p->write };
+  s->index[page] = (uint16_t) ++s->count;
+  s->large |= p->large;
+  c->spaces->mapped++;
+  return true;
+}
+
+/* True if the access would have been served now, had it come again. */
+static bool
+serve (VmmVcpu *c, VmmSpace *s, uint32_t page, bool write)
+{
+  VmmPeek p;
+  uint32_t n = s->index[page];
+  if (!vmm_peek (c, page << 12, &p) || (write && !p.write))
+    return false;
+  if (!n)
+    return map_page (c, s, page, &p);
+  Mapped *m = &s->pages[n - 1];
+  if (m->slot != p.slot || m->phys != p.phys)
+    {
+      drop_page (c->spaces, s, n - 1);
+      return map_page (c, s, page, &p);
+    }
+  return m->write == p.write || protect_page (s, m, p.write);
+}
+
+static uint64_t
+host_ns (void)
+{
+  struct timespec ts;
+  clock_gettime (CLOCK_MONOTONIC, &ts);
+  return (uint64_t) ts.tv_sec * 1000000000u + (uint64_t) ts.tv_nsec;
+}
+
+static void
+strike (VmmInsn *insn)
+{
+  if (insn->hints >= VMM_HINT_STRIKE * VMM_STRIKES)
+    insn->hints |= VMM_HINT_TABLE;
+  else
+    insn->hints += VMM_HINT_STRIKE;
+}
+
+void
+vmm_space_fault (VmmVcpu *c, VmmInsn *insn)
+{
+  VmmSpace *s = c->space;
+  uint64_t offset = c->space_trap, now = host_ns (), last;
+  if (offset == VMM_NO_TRAP || !s)
+    return;
+  c->stat.space_faults++;
+  if (offset >= SIZE || !serve (c, s, (uint32_t) (offset >> 12), c->space_trap_write))
+    {
+      insn->hints |= VMM_HINT_TABLE;
+      return;
+    }
+  last = s->trapped;
+  s->trapped = now;
+  if (now - last >= WORTH_NS)
+    return;
+  strike (insn);
+  s->credit--;
+  look_at_credit (c, s);
+}
+
+/* ---- Earning ---- */
+
+static VmmSpace *
+oldest (VmmSpaces *spaces)
+{
+  VmmSpace *found = &spaces->list[0];
+  for (unsigned n = 0; n < SPACES; n++)
+    {
+      VmmSpace *s = &spaces->list[n];
+      if (!s->known)
+        return s;
+      if (s->used < found->used)
+        found = s;
+    }
+  return found;
+}
+
+static bool
+reserve (VmmSpace *s)
+{
+  if (s->base)
+    return true;
+  void *p
+      = mmap (NULL, SIZE + GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void *index = mmap (NULL, VMM_PAGES * sizeof *s->index, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  s->pages = malloc (PAGES_MAX * sizeof *s->pages);
+  if (p != MAP_FAILED && index != MAP_FAILED && s->pages)
+    {
+      madvise (p, SIZE, MADV_DONTDUMP);
+      s->base = p;
+      s->index = index;
+      return true;
+    }
+  if (p != MAP_FAILED)
+    munmap (p, SIZE + GUARD);
+  if (index != MAP_FAILED)
+    munmap (index, VMM_PAGES * sizeof *s->index);
+  free (s->pages);
+  s->pages = NULL;
+  return false;
+}
+
+/* The pages that were looked up last are likely to be used again. */
+static void
+map_first (VmmVcpu *c, VmmSpace *s)
+{
+  const VmmTables *t = c->tables[1];
+  uint32_t n = t->used_count > FIRST ? t->used_count - FIRST : 0;
+  VmmPeek p;
+  for (; n < t->used_count; n++)
+    if (t->read[t->used[n]] != VMM_NO_ACCESS && !s->index[t->used[n]]
+        && vmm_peek (c, t->used[n] << 12, &p))
+      map_page (c, s, t->used[n], &p);
+}
+
+static void
+promote (VmmVcpu *c, VmmSpace *s)
+{
+  s->samples = 0;
+  if (!reserve (s))
+    return;
+  s->on = true;
+  s->credit = CREDIT << s->level;
+  c->stat.space_gains++;
+  make_current (c, s);
+  if (!always (c))
+    map_first (c, s);
+}
+
+static VmmSpace *
+sampled (VmmSpaces *spaces, uint32_t cr3)
+{
+  VmmSpace *s = find (spaces, cr3);
+  if (!s)
+    {
+      s = oldest (spaces);
+      drop_all (spaces, s);
+      s->cr3 = cr3;
+      s->known = true;
+      s->on = false;
+      s->level = s->samples = 0;
+    }
+  s->used = ++spaces->clock;
+  return s;
+}
+
+void
+vmm_spaces_flushed (VmmVcpu *c)
+{
+  VmmSpace *s = NULL;
+  if (!c->spaces)
+    return;
+  if (possible (c))
+    s = always (c) ? sampled (c->spaces, c->cr3) : find (c->spaces, c->cr3);
+  if (s && !s->on && always (c))
+    promote (c, s);
+  if (s && !s->on)
+    s = NULL;
+  if (s)
+    look_at_all (c, s);
+  make_current (c, s);
+  if (s)
+    look_at_credit (c, s);
+}
+
+void
+vmm_space_flush_page (VmmVcpu *c, uint32_t linear)
+{
+  VmmSpace *s = c->space;
+  if (!s)
+    return;
+  uint32_t n = s->index[linear >> 12];
+  if (s->large)
+    look_at_all (c, s);
+  else if (n)
+    look_again (c, s, n - 1);
+}
+
+void
+vmm_spaces_protect (VmmVcpu *c, uint32_t page_address)
+{
+  for (unsigned k = 0; c->spaces && k < SPACES; k++)
+    {
+      VmmSpace *s = &c->spaces->list[k];
+      for (uint32_t n = s->count; n-- > 0;)
+        if (s->pages[n].phys == page_address && s->pages[n].write
+            && !protect_page (s, &s->pages[n], false))
+          drop_page (c->spaces, s, n);
+    }
+}
+
+/* ---- Time ---- */
+
+void
+vmm_space_sample (VmmVcpu *c)
+{
+  if (!c->spaces || !c->user || !possible (c))
+    return;
+  VmmSpace *s = sampled (c->spaces, c->cr3);
+  if (s->on)
+    {
+      if (s->credit < CREDIT << s->level)
+        s->credit += CREDIT_SAMPLE;
+    }
+  else if (++s->samples >= PROMOTE << 2 * s->level)
+    promote (c, s);
+}
+
+/* ---- Life ---- */
+
+bool
+vmm_spaces_new (VmmVcpu *c)
+{
+  if (!c->config.spaces || !c->engine)
+    return true;
+  c->spaces = calloc (1, sizeof *c->spaces);
+  if (!c->spaces)
+    return false;
+  c->spaces->fsgsbase = getauxval (AT_HWCAP2) & HWCAP2_FSGSBASE;
+  return true;
+}
+
+void
+vmm_spaces_free (VmmVcpu *c)
+{
+  for (unsigned n = 0; c->spaces && n < SPACES; n++)
+    {
+      VmmSpace *s = &c->spaces->list[n];
+      if (!s->base)
+        continue;
+      munmap (s->base, SIZE + GUARD);
+      munmap (s->index, VMM_PAGES * sizeof *s->index);
+      free (s->pages);
+    }
+  free (c->spaces);
+  c->spaces = NULL;
+}
+
+uint64_t
+vmm_space_offset (const VmmVcpu *c, uintptr_t address)
+{
+  uint64_t offset = c->space ? address - (uintptr_t) c->space->base : UINT64_MAX;
+  return offset < SIZE + GUARD ? offset : UINT64_MAX;
+}

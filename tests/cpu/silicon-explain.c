@@ -201,6 +201,34 @@ is_outside (const Operand *o, uint32_t size)
   return e ? last > e->limit : !is_flat (o->selector) || last > UINT32_MAX;
 }
 
+/* BT and its kin with a register: how far from its operand the bits begin that it reaches. */
+static uint32_t
+bit_string_offset (const ZydisDisassembledInstruction *d, const ZydisRegisterContext *registers)
+{
+  const ZydisDecodedOperand *bit = &d->operands[1];
+  switch (d->info.mnemonic)
+    {
+    case ZYDIS_MNEMONIC_BT:
+    case ZYDIS_MNEMONIC_BTC:
+    case ZYDIS_MNEMONIC_BTR:
+    case ZYDIS_MNEMONIC_BTS:
+      if (bit->type != ZYDIS_OPERAND_TYPE_REGISTER)
+        return 0;
+      return bit->size == 16 ? ((int16_t) registers->values[bit->reg.value] >> 4) * 2
+                             : ((int32_t) registers->values[bit->reg.value] >> 5) * 4;
+    default: return 0;
+    }
+}
+
+/* What POP and RET read: prefixes for the size of addresses do not concern the stack. */
+static bool
+is_read_from_flat_stack (const Result *r, const ZydisDecodedOperand *o)
+{
+  return o->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN && is_flat (r->ss)
+         && (o->mem.base == ZYDIS_REGISTER_ESP || o->mem.base == ZYDIS_REGISTER_SP)
+         && o->actions & ZYDIS_OPERAND_ACTION_MASK_READ;
+}
+
 /* The operands in memory of the instruction at r->eip, with the registers of *r. */
 static unsigned
 find_operands (const Case *k, const Result *r, unsigned area, const uint8_t *code,
@@ -227,6 +255,10 @@ find_operands (const Case *k, const Result *r, unsigned area, const uint8_t *cod
       if (o->type != ZYDIS_OPERAND_TYPE_MEMORY || o->mem.type != ZYDIS_MEMOP_TYPE_MEM
           || !ZYAN_SUCCESS (ZydisCalcAbsoluteAddressEx (&d.info, o, r->eip, &registers, &offset)))
         continue;
+      if (n == 0 && d.info.address_width == 32)
+        offset += bit_string_offset (&d, &registers);
+      if (is_read_from_flat_stack (r, o))
+        offset = r->gpr[GPR_ESP];
       uint16_t selector = selector_of (r, o->mem.segment);
       const LdtEntry *e = ldt_entry (selector);
       out[count++] = (Operand){ .offset = (uint32_t) offset,
@@ -271,6 +303,22 @@ static void
 explain_cmps (const Operand *o, unsigned operands, Result *native, const Result *ours)
 {
   if (operands == 2 && is_fault_of (native, &o[0]) && is_fault_of (ours, &o[1]))
+    take_fault (native, ours);
+}
+
+/* An operand of 80 bits is one of 64 and one of 16, a far pointer an offset and a selector: the
+   page of the first part is looked at before the limit of the segment for the second. */
+static void
+explain_parts (const Operand *o, unsigned operands, unsigned opcode, Result *native,
+               const Result *ours)
+{
+  bool far = opcode == 0xc4 || opcode == 0xc5 || opcode == 0x0fb2 || opcode == 0x0fb4
+             || opcode == 0x0fb5;
+  if (operands != 1 || !(far || (opcode == 0xdb && o->size == 10)) || native->vector != 14
+      || (ours->vector != 12 && ours->vector != 13) || ours->error != 0)
+    return;
+  if (!is_outside (o, o->size - 2) && is_outside (o, o->size)
+      && native->cr2 - o->linear < o->size - 2)
     take_fault (native, ours);
 }
 
@@ -471,6 +519,7 @@ explain_amd (const Case *k, Result *native, Result *ours, unsigned area, const u
     return;
   if (movups && native->vector == 17 && ours->vector == 14 && operands == 1 && o->linear & 15)
     take_fault (native, ours);
+  explain_parts (o, operands, opcode, native, ours);
   explain_wrap (o, operands, opcode, native, ours);
   if (opcode == 0xa6 && repe)
     explain_cmps (o, operands, native, ours);

@@ -289,10 +289,28 @@ fdc_drive_reset (FdcDrive *d)
   d->seek_in = false;
 }
 
+/* An automatic drive stays what its first medium made it, whatever is in it by now. */
+static bool
+restore_type (FdcDrive *d)
+{
+  FdcDriveType wanted = d->number < FDC_CONNECTORS ? d->fdc->types[d->number] : DRIVE_NONE;
+  if (!d->block)
+    d->type = DRIVE_NONE;
+  else if (wanted != DRIVE_AUTO)
+    d->type = wanted;
+  else if (d->type == DRIVE_NONE || d->type >= DRIVE_AUTO)
+    return false;
+  if (d->block)
+    look_at_medium (d, false);
+  return true;
+}
+
 bool
 fdc_drive_restored (FdcDrive *d)
 {
   int64_t now = tn_device_now (d->fdc->device);
+  if (!restore_type (d))
+    return false;
   if (d->track > FDC_LAST_TRACK || (d->seeking && d->ended)
       || (d->seeking && (d->seek_due - now > 60 * TN_NS_PER_S || d->seek_due < 0)))
     return false;

@@ -505,12 +505,20 @@ fdc_write_ccr (void *self, uint32_t offset, uint32_t value, unsigned size)
 
 /* ---- Life cycle ---- */
 
+/* What kinds of drives there are, for the setup program's memory. */
+static void
+publish_types (Fdc *f)
+{
+  static const char *const facts[FDC_CONNECTORS] = { "floppy-a", "floppy-b" };
+  for (unsigned i = 0; i < FDC_CONNECTORS; i++)
+    tn_device_publish (f->device, facts[i], f->drives[i].type);
+}
+
 static bool
 fdc_realize (void *self, GError **error)
 {
   static const TnBusOps ops = { .read = fdc_read, .write = fdc_write, .max_size = 1 };
   static const TnBusOps last_ops = { .read = fdc_read_dir, .write = fdc_write_ccr, .max_size = 1 };
-  static const char *const facts[FDC_CONNECTORS] = { "floppy-a", "floppy-b" };
   Fdc *f = self;
   char name[16];
 
@@ -533,8 +541,7 @@ fdc_realize (void *self, GError **error)
   for (unsigned i = 0; i < FDC_DRIVES; i++)
     if (!fdc_drive_init (&f->drives[i], f, i, error))
       return false;
-  for (unsigned i = 0; i < FDC_CONNECTORS; i++)
-    tn_device_publish (f->device, facts[i], f->drives[i].type);
+  publish_types (f);
   return true;
 }
 
@@ -582,6 +589,7 @@ fdc_restored (void *self, GError **error)
     valid = valid && fdc_drive_restored (&f->drives[i]);
   if (!valid || !fdc_execute_restored (f))
     return tn_device_fail (f->device, error, TN_ERROR_STATE, "the controller cannot be so");
+  publish_types (f);
   if (f->reset_due != TN_TIME_NEVER)
     tn_timer_set (f->reset_timer, f->reset_due);
   if (f->pulse)
@@ -618,19 +626,13 @@ static const TnSignal signals[] = {
 };
 
 static const TnField drive_fields[] = {
-  TN_FIELD (FdcDrive, track, 1),
-  TN_FIELD (FdcDrive, changed, 1),
-  TN_FIELD (FdcDrive, pcn, 1),
-  TN_FIELD (FdcDrive, seeking, 1),
-  TN_FIELD_TIME (FdcDrive, seek_due, 1),
-  TN_FIELD (FdcDrive, seek_steps, 1),
-  TN_FIELD (FdcDrive, seek_pcn, 1),
-  TN_FIELD (FdcDrive, seek_in, 1),
-  TN_FIELD (FdcDrive, calibrate, 1),
-  TN_FIELD (FdcDrive, implied, 1),
-  TN_FIELD (FdcDrive, ended, 1),
-  TN_FIELD (FdcDrive, seek_status, 1),
-  TN_FIELD_END,
+  TN_FIELD (FdcDrive, track, 1),         TN_FIELD (FdcDrive, changed, 1),
+  TN_FIELD (FdcDrive, pcn, 1),           TN_FIELD (FdcDrive, seeking, 1),
+  TN_FIELD_TIME (FdcDrive, seek_due, 1), TN_FIELD (FdcDrive, seek_steps, 1),
+  TN_FIELD (FdcDrive, seek_pcn, 1),      TN_FIELD (FdcDrive, seek_in, 1),
+  TN_FIELD (FdcDrive, calibrate, 1),     TN_FIELD (FdcDrive, implied, 1),
+  TN_FIELD (FdcDrive, ended, 1),         TN_FIELD (FdcDrive, seek_status, 1),
+  TN_FIELD (FdcDrive, type, 2),          TN_FIELD_END,
 };
 
 static const TnField fields[] = {
@@ -689,7 +691,7 @@ TN_PLUGIN_EXPORT const TnPlugin tn_plugin_1 = {
   .summary = "Floppy disk controller with two drives",
   .document = "Intel 290166 (82077AA), 210606 (8272A)",
   .kind = TN_KIND_DEVICE,
-  .state_version = 1,
+  .state_version = 2,
   .instance_size = sizeof (Fdc),
   .properties = props,
   .signals = signals,

@@ -40,8 +40,8 @@ typedef struct Fdc Fdc;
 typedef struct {
   Fdc *fdc;
   unsigned number;
-  TnBlock *block; /* NULL: no drive */
-  FdcDriveType type;
+  TnBlock *block;          /* NULL: no drive */
+  uint8_t type;            /* FdcDriveType; auto's is that of the first medium */
   const FdcFormat *format; /* of the medium; NULL: none, or none that this drive can read */
   uint64_t size;           /* bytes of the image */
   bool read_only;

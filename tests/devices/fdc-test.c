@@ -690,6 +690,22 @@ test_state (void)
   tn_harness_free (h);
 }
 
+/* An automatic drive stays what its first disk made it, even if another plugin finds it empty. */
+static void
+test_swap_empty (void)
+{
+  TnHarness *h = new_machine (2880 * 1024, 3);
+  tn_harness_block_present (h, "fd", false);
+  roundtrip (h, "fdc");
+  tn_harness_block_present (h, "fd", true);
+  program_dma (h, TO_MEMORY, MEMORY, 512);
+  SEND (h, 0x46, 0x00, 0, 0, 36, 2, 36, 0x1b, 0xff);
+  g_assert_true (wait_irq (h, 500));
+  EXPECT (h, 0, 0, 0, 1, 0, 1, 2);
+  check_memory (h, 35 * 512, 512);
+  tn_harness_free (h);
+}
+
 /* A reset while the image's bytes are on their way. */
 static void
 test_abort (void)
@@ -798,6 +814,7 @@ main (int argc, char **argv)
   g_test_add_func ("/fdc/change", test_change);
   g_test_add_func ("/fdc/facts", test_facts);
   g_test_add_func ("/fdc/state", test_state);
+  g_test_add_func ("/fdc/swap-empty", test_swap_empty);
   g_test_add_func ("/fdc/abort", test_abort);
   g_test_add_func ("/fdc/fuzz", test_fuzz);
   return g_test_run ();

@@ -206,7 +206,7 @@ submit (Fdc *f)
         }
       return;
     }
-  memset (f->io, 0, size);
+  memset (f->io, 0, sizeof f->io); /* all of it is saved in the end */
   if (offset + size <= d->size)
     tn_block_read (d->block, offset, f->io, size, request_done, NULL);
   else if (offset < d->size)

@@ -214,12 +214,27 @@ twins_disturb (Twins *t)
   twins_settle (t);
 }
 
+static inline char *
+state_text (GBytes *bytes)
+{
+  g_autoptr (GVariant) state
+      = g_variant_ref_sink (g_variant_new_from_bytes (G_VARIANT_TYPE_VARDICT, bytes, FALSE));
+  return g_variant_print (state, FALSE);
+}
+
 /* All that would be saved is alike. */
 static inline void
 twins_compare (Twins *t)
 {
   g_autoptr (GBytes) a = tn_harness_save (t->h[0]), b = tn_harness_save (t->h[1]);
-  g_assert_true (g_bytes_equal (a, b));
+  if (g_bytes_equal (a, b))
+    return;
+  g_autofree char *one = state_text (a), *other = state_text (b);
+  size_t n = 0;
+  while (one[n] && one[n] == other[n])
+    n++;
+  n -= MIN (n, 100);
+  g_error ("states differ:\n%.200s\n%.200s", one + n, other + n);
 }
 
 /* The first one's state goes into the second one, tampered with, and is taken over by the first if

@@ -253,11 +253,12 @@ pattern (const S3Draw *d, unsigned mix)
     return true;
   if (!fits (d, d->target, area.x, area.y, &area))
     return false;
+  if (!fits (d, d->source, e->cur_x & COORDINATE, e->cur_y & COORDINATE, &eight))
+    return false;
   from = row (d, d->source, e->cur_x & COORDINATE, e->cur_y & COORDINATE);
   to = row (d, d->target, area.x, area.y);
   /* A pattern that is drawn over changes on the way, and rows may not run into each other. */
-  if (!fits (d, d->source, e->cur_x & COORDINATE, e->cur_y & COORDINATE, &eight)
-      || (uint32_t) area.x + area.width > d->pitch
+  if ((uint32_t) area.x + area.width > d->pitch
       || (from < to + area.height * line_size && to < from + 8 * line_size))
     return false;
   for (unsigned y = 0; y < 8; y++)
@@ -303,6 +304,8 @@ s3_fast_command (S3 *s3)
     done = copy (&d, mix);
   else if (source == 3 && op == OP_PATTERN)
     done = pattern (&d, mix);
+  if (done)
+    e->x = e->y = 0; /* as draw.c leaves them */
   if (done && op == OP_RECTANGLE)
     {
       int32_t height = (e->multifunc[MF_MIN_AXIS] & COORDINATE) + 1;

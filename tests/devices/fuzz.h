@@ -26,7 +26,8 @@
 
 typedef struct {
   TnHarness *h[2];
-  const char *device; /* that is under test */
+  const char *device;    /* that is under test */
+  unsigned swaps_a_load; /* states that are large take long to be loaded */
 } Twins;
 
 static GRand *dice;
@@ -197,7 +198,7 @@ twins_disturb (Twins *t)
 {
   g_autoptr (GError) error = NULL;
   g_autoptr (GBytes) state = NULL;
-  unsigned what = roll (3);
+  unsigned what = one_in (1 + t->swaps_a_load) ? roll (3) : 1;
   TELL ("disturb %u\n", what);
   switch (what)
     {

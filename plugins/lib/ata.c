@@ -351,7 +351,7 @@ ata_data_out (AtaDrive *d, const void *items, uint32_t count, unsigned size)
 {
   const uint8_t *from = items;
   uint32_t moved = 0;
-  while (moved < count && (d->phase == ATA_DATA_OUT || d->phase == ATA_PACKET))
+  while (moved < count && (d->phase == ATA_DATA_OUT || d->phase == ATA_PACKET) && !d->held)
     {
       uint32_t rest = d->block_end - d->pos;
       uint32_t n = MIN (count - moved, (rest + size - 1) / size);

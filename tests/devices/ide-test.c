@@ -532,6 +532,31 @@ test_packet_dma (void)
   tn_harness_free (h);
 }
 
+/* Parameters that come before the drive asks for them are lost, and it asks. */
+static void
+test_packet_hasty (void)
+{
+  static const uint8_t select[12] = { 0x55, 0, 0, 0, 0, 0, 0, 0, 16 };
+  TnHarness *h = new_controller (true);
+  uint8_t parameters[16] = { 0 };
+  packet (h, test_unit_ready, 0, false);
+  check_sense (h, 6, 0x29);
+  tn_harness_out8 (h, SECONDARY + ERROR, 0);
+  tn_harness_out8 (h, SECONDARY + MID, 16);
+  tn_harness_out8 (h, SECONDARY + HIGH, 0);
+  command (h, SECONDARY, 0xa0);
+  settle (h);
+  tn_harness_outs (h, SECONDARY, select, 6, 2);
+  g_assert_cmphex (tn_harness_in8 (h, 0x376), ==, BSY);
+  tn_harness_outs (h, SECONDARY, parameters, 8, 2);
+  settle (h);
+  g_assert_true (tn_harness_line (h, "isa:15"));
+  g_assert_cmphex (status (h, SECONDARY), ==, READY | DRQ);
+  tn_harness_outs (h, SECONDARY, parameters, 8, 2);
+  g_assert_cmphex (status (h, SECONDARY), ==, READY);
+  tn_harness_free (h);
+}
+
 static void
 test_packet_answers (void)
 {
@@ -801,6 +826,7 @@ main (int argc, char **argv)
   g_test_add_func ("/ide/packet-start", test_packet_start);
   g_test_add_func ("/ide/packet-read", test_packet_read);
   g_test_add_func ("/ide/packet-dma", test_packet_dma);
+  g_test_add_func ("/ide/packet-hasty", test_packet_hasty);
   g_test_add_func ("/ide/packet-answers", test_packet_answers);
   g_test_add_func ("/ide/medium-change", test_medium_change);
   g_test_add_func ("/ide/fuzz", test_fuzz);

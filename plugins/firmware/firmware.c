@@ -11,6 +11,7 @@
  *
  * The image is Debian's BIOS-bochs-latest, built for a PIIX3 or PIIX4 at device 1.  On a 440BX board
  * the PIIX4 is device 7: acpi.c corrects the two ACPI tables that say otherwise, as they are loaded.
+ * int13.c corrects its disk driver, which does not wait until a drive has taken what it writes.
  */
 #include "firmware.h"
 
@@ -165,7 +166,12 @@ load_image (Firmware *fw, GError **error)
       g_error_free (reason);
     }
   else
-    ok = map_image (fw, (uint8_t *) image, size, error);
+    {
+      if (!firmware_fix_writes ((uint8_t *) image, size) && fw->acpi_fix)
+        tn_device_log (fw->device, TN_LOG_WARNING,
+                       "%s is not the BIOS that is known: writes by INT 13h may fail", fw->file);
+      ok = map_image (fw, (uint8_t *) image, size, error);
+    }
   g_free (image);
   return ok;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The system ROM: mapping, refusals, the ACPI correction on tables made here, ports, power off. */
+/* The system ROM: mapping, refusals, the corrections of ACPI tables and of INT 13h on images made here,
+   ports, power off. */
 #include "firmware.h"
 
 #include <glib/gstdio.h>
@@ -120,6 +121,31 @@ test_mapping (void)
   g_byte_array_unref (a);
 }
 
+/* Code as it stands in bochsbios, with something before and behind it. */
+static void
+test_writes (void)
+{
+  const uint8_t code[] = { 0x8b, 0x46, 0x04, 0x85, 0xc0, 0x75, 0x11, 0xb8, 0x00, 0x7d, 0x50 };
+  const uint8_t fixed[] = { 0x8b, 0x46, 0x04, 0x85, 0xc0, 0x87, 0xff, 0xb8, 0x00, 0x7d, 0x50 };
+  uint8_t image[256], before[256];
+
+  memset (image, 0x90, sizeof image);
+  memcpy (image + 240, code, sizeof code - 1);
+  memcpy (before, image, sizeof image);
+  g_assert_false (firmware_fix_writes (image, sizeof image)); /* none, and one that is cut */
+  g_assert_false (firmware_fix_writes (image, 250));
+  g_assert_cmpmem (image, sizeof image, before, sizeof image);
+  memcpy (image + 1, code, sizeof code);
+  g_assert_true (firmware_fix_writes (image, sizeof image));
+  g_assert_cmpmem (image + 1, sizeof code, fixed, sizeof fixed);
+  memcpy (image + 1, before + 1, sizeof code);
+  g_assert_cmpmem (image, sizeof image, before, sizeof image);
+  memcpy (image + 1, code, sizeof code);
+  memcpy (image + 100, code, sizeof code);
+  g_assert_false (firmware_fix_writes (image, sizeof image));
+  g_assert_cmpmem (image + 1, sizeof code, code, sizeof code);
+}
+
 static void
 refuses (const void *bytes, gsize size, const char *why)
 {
@@ -148,6 +174,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/firmware/acpi", test_acpi);
+  g_test_add_func ("/firmware/writes", test_writes);
   g_test_add_func ("/firmware/mapping", test_mapping);
   g_test_add_func ("/firmware/refusals", test_refusals);
   return g_test_run ();

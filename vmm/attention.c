@@ -15,15 +15,14 @@ void
 vmm_alert_changed (VmmVcpu *c)
 {
   uint32_t alert = ~0u;
-  if (!(c->eflags & FL_IF))
-    alert &= ~(ATT_INTR | ATT_APIC);
-  else if (!vmm_apic_passes_intr (c))
-    alert &= ~ATT_INTR;
   if (c->smm)
     alert &= ~(ATT_SMI | ATT_INIT);
   if (c->nmi_blocked)
     alert &= ~ATT_NMI;
-  c->alert = alert;
+  c->alerts[0] = alert & ~(ATT_INTR | ATT_APIC);
+  c->alerts[1] = vmm_apic_passes_intr (c) ? alert : alert & ~ATT_INTR;
+  c->alert = c->alerts[c->eflags & FL_IF ? 1 : 0];
+  c->if_free = !(c->eflags & FL_VM) && c->cpl <= (c->eflags & FL_IOPL) >> FL_IOPL_SHIFT;
 }
 
 static void

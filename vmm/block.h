@@ -89,6 +89,9 @@ void vmm_run_single (VmmVcpu *c);
 /* After an instruction that may have changed what the next one is executed under: did it?  If not,
    translated code may simply go on. */
 bool vmm_sync_matters (VmmVcpu *c);
+/* At a boundary within translated code: takes over what the next instruction is executed under;
+   false if that has to be done by the loop. */
+bool vmm_resync_in_code (VmmVcpu *c);
 /* Linear addresses may mean other memory now. */
 void vmm_blocks_remapped (VmmVcpu *c);
 /* fuse.c: if the last two instructions are a compare and a jump, makes a pair of them. */

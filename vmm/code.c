@@ -31,7 +31,7 @@
 _Static_assert(offsetof (VmmVcpu, gpr) == 0 && offsetof (VmmVcpu, eip) == 36
                    && offsetof (VmmVcpu, eflags) == 40 && offsetof (VmmVcpu, attention) == 44
                    && offsetof (VmmVcpu, alert) == 48 && offsetof (VmmVcpu, tail) == 52
-                   && offsetof (VmmVcpu, frame) == 56,
+                   && offsetof (VmmVcpu, frame) == 56 && offsetof (VmmTables, jump) == 2 << 23,
                "engine.asm");
 
 void vmm_thunk_slow (void);
@@ -41,6 +41,8 @@ void vmm_thunk_tail (void);
 void vmm_thunk_exit (void);
 void vmm_thunk_indirect (void);
 void vmm_thunk_budget (void);
+void vmm_thunk_segment (void);
+void vmm_thunk_verify (void);
 
 static void *
 reserve (size_t size)
@@ -117,6 +119,8 @@ set_thunks (VmmVcpu *c)
   c->thunk[VMM_THUNK_EXIT] = vmm_thunk_exit;
   c->thunk[VMM_THUNK_INDIRECT] = vmm_thunk_indirect;
   c->thunk[VMM_THUNK_BUDGET] = vmm_thunk_budget;
+  c->thunk[VMM_THUNK_SEGMENT] = vmm_thunk_segment;
+  c->thunk[VMM_THUNK_VERIFY] = vmm_thunk_verify;
 }
 
 VmmEngine *

@@ -310,6 +310,15 @@ string (const VmmInsn *i, unsigned size)
   return d;
 }
 
+/* MOV to a segment register. */
+static Description
+load_segment (const VmmInsn *i)
+{
+  Description d = modrm (i, T_MOV_TO_S, 2, M_READ, false, 0, 0);
+  d.size = (uint8_t) operand_size (i);
+  return d;
+}
+
 static Description
 one_byte (const VmmInsn *i)
 {
@@ -387,24 +396,30 @@ one_byte (const VmmInsn *i)
     case 0xa5:
     case 0xaa ... 0xad: return string (i, byte);
     case 0x06:
-    case 0x07:
     case 0x0e:
     case 0x16:
+    case 0x1e: return simple (T_PUSH_S, size, 0, 0, 0);
+    case 0x07:
+    case 0x1f: return simple (T_POP_S, size, 1 << VMM_ESP, 0, 0);
+      case 0x8c: {
+        Description d = modrm (i, T_MOV_FROM_S, size, M_WRITE, false, 0, 0);
+        d.msize = 2;
+        return d;
+      }
+    case 0x8e: return i->reg == VMM_SS ? handler_without_flags : load_segment (i);
+    case 0x9c: return simple (T_PUSHF, size, 0, ALL, 0);
+    case 0x9d: return simple (T_POPF, size, 1 << VMM_ESP, 0, ALL);
+    case 0xfa: return simple (T_CLI, 4, 0, 0, 0);
+    case 0xfb: return simple (T_STI, 4, 0, 0, 0);
     case 0x17:
-    case 0x1e:
-    case 0x1f:
     case 0x60:
     case 0x61:
     case 0x6c ... 0x6f:
-    case 0x8c:
-    case 0x8e:
     case 0x8f:
     case 0xc8:
     case 0xd7:
     case 0xe4 ... 0xe7:
     case 0xec ... 0xef:
-    case 0xfa:
-    case 0xfb:
     case 0xfd: return handler_without_flags;
     default: return handler;
     }
@@ -461,13 +476,18 @@ two_bytes (const VmmInsn *i)
     case 0xc8 ... 0xcf:
       return size == 4 ? simple (T_BSWAP, 4, 1u << (i->opcode & 7), 0, 0) : handler;
     case 0x00:
+      if (reg_field (i) != 4 && reg_field (i) != 5)
+        return handler;
+      return modrm (i, T_VERIFY, 2, M_READ, false, 0, ZF);
+    case 0xa0:
+    case 0xa8: return simple (T_PUSH_S, size, 0, 0, 0);
+    case 0xa1:
+    case 0xa9: return simple (T_POP_S, size, 1 << VMM_ESP, 0, 0);
     case 0x01:
     case 0x06:
     case 0x20 ... 0x23:
     case 0x30 ... 0x33:
-    case 0xa0 ... 0xa2:
-    case 0xa8:
-    case 0xa9: return i->opcode == 0 ? handler : handler_without_flags;
+    case 0xa2: return handler_without_flags;
     default: return is_mmx (i->opcode) ? mmx (i) : handler;
     }
 }

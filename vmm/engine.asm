@@ -36,14 +36,19 @@ FL_ARITH   equ 0x8d5
 ; VmmBack
 BACK_ATTENTION equ 0
 BACK_RESUME    equ 1
-BACK_TAIL      equ 2
-BACK_TRAP      equ 3
-BACK_EXIT      equ 4
-BACK_INDIRECT  equ 5
-BACK_BUDGET    equ 6
+BACK_TRAP      equ 2
+BACK_EXIT      equ 3
+BACK_INDIRECT  equ 4
+BACK_BUDGET    equ 5
+
+; ORDER: VmmTables
+JUMP       equ 2 << 23
 
 extern vmm_engine_slow
 extern vmm_engine_miss
+extern vmm_engine_tail
+extern vmm_engine_segment
+extern vmm_engine_verify
 
 global vmm_enter:function hidden
 global vmm_back_trap:function hidden
@@ -54,10 +59,18 @@ global vmm_thunk_tail:function hidden
 global vmm_thunk_exit:function hidden
 global vmm_thunk_indirect:function hidden
 global vmm_thunk_budget:function hidden
+global vmm_thunk_segment:function hidden
+global vmm_thunk_verify:function hidden
 global vmm_region_enter_start:function hidden
 global vmm_region_enter_end:function hidden
 global vmm_region_resume_start:function hidden
 global vmm_region_resume_end:function hidden
+global vmm_region_jump_start:function hidden
+global vmm_region_jump_end:function hidden
+global vmm_region_segment_start:function hidden
+global vmm_region_segment_end:function hidden
+global vmm_region_verify_start:function hidden
+global vmm_region_verify_end:function hidden
 
 section .text
 
@@ -147,13 +160,29 @@ back:
         pop     rbx
         ret
 
-; jmp with the instruction in r8d and c->eip set.
+; jmp with the instruction in r8d and c->eip set: the last of its block, executed by its handler; on
+; by the tables of targets, in the mode that it has left.
 align 16
 vmm_thunk_tail:
-        mov     [r13 + TAIL], r8d
         SPILL
-        mov     eax, BACK_TAIL
-        jmp     back
+        mov     rdi, r13
+        mov     esi, r8d
+        call    vmm_engine_tail
+        test    rax, rax
+        jz      resume
+        mov     r12, rax
+vmm_region_jump_start:
+        mov     eax, [r13 + ATTENTION]
+        test    eax, [r13 + ALERT]
+        jnz     resume
+        mov     r8d, [r13 + EIP]
+        mov     r9d, r8d
+        shr     r9d, 12
+        mov     r9, [r12 + r9 * 8 + JUMP]
+        mov     r9d, [r9 + r8 * 4]
+        FILL
+        jmp     r9
+vmm_region_jump_end:
 
 ; jmp with the site in r8d and c->eip set.
 align 16
@@ -203,6 +232,53 @@ vmm_region_resume_end:
 resume:
         mov     eax, BACK_RESUME
         jmp     back
+
+; A C function that answers at once, of r8d and r9d; the answer is in r8d.  Flags are lost, what else
+; is the guest's stays where it is: nothing of it is looked at.  If it says %2 the instruction is
+; executed by its handler, and so it is if there is an alert: a kick may have come while C was
+; running.  What was done is then done again.
+%macro ASK 2
+        push    rax
+        push    rcx
+        push    rdx
+        push    rsi
+        push    rdi
+        push    r10
+        push    r11
+        mov     rdi, r13
+        mov     esi, r8d
+        mov     edx, r9d
+        call    vmm_engine_%1
+        mov     r8d, eax
+        pop     r11
+        pop     r10
+        pop     rdi
+        pop     rsi
+        pop     rdx
+        pop     rcx
+        pop     rax
+vmm_region_%1_start:
+        mov     r9d, [r13 + ATTENTION]
+        test    r9d, [r13 + ALERT]
+        jnz     %%alert
+        cmp     r8d, %2
+        ret
+vmm_region_%1_end:
+%%alert:
+        mov     r8d, %2
+        cmp     r8d, r8d
+        ret
+%endmacro
+
+; call with the selector in r8d and the segment register's number in r9d.  ZF: by the handler.
+align 16
+vmm_thunk_segment:
+        ASK     segment, 0
+
+; call with the selector in r8d and 1 in r9d for writing.  r8d = 0 or 1; ZF: by the handler.
+align 16
+vmm_thunk_verify:
+        ASK     verify, 2
 
 ; call with the linear address in r8d, the instruction in r9d and c->eip set.  Returns with r9 the
 ; delta of the page; or five bytes further on, if C has executed the instruction.

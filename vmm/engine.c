@@ -24,6 +24,7 @@
 VmmBack vmm_enter (VmmVcpu *c, VmmTables *tables, const uint8_t *code);
 uint32_t vmm_engine_slow (VmmVcpu *c, uint32_t offset);
 uint64_t vmm_engine_miss (VmmVcpu *c, uint32_t linear, uint32_t offset, uint32_t write);
+VmmTables *vmm_engine_tail (VmmVcpu *c, uint32_t offset);
 
 static VmmBlock *
 block_of (const VmmInsn *insn)
@@ -75,6 +76,15 @@ vmm_engine_stats (VmmEngine *engine, VmmStat stats[VMM_ENGINE_TOP])
 
 /* ---- Called by translated code ---- */
 
+/* An exit has taken it away; else it is there, and the store, which waits for all before it, would
+   be much of what a short handler costs. */
+static inline void
+in_code_again (VmmEngine *engine)
+{
+  if (!atomic_load_explicit (&engine->in_code, memory_order_relaxed))
+    atomic_store (&engine->in_code, true);
+}
+
 /* Executes an instruction by its handler: 0 if the code may go on behind it. */
 static uint32_t
 by_handler (VmmVcpu *c, const VmmInsn *insn)
@@ -87,7 +97,7 @@ by_handler (VmmVcpu *c, const VmmInsn *insn)
   c->inhibit = 0;
   insn->handler (c, insn);
   settle (c, insn, insn->index_in_block + 1u);
-  atomic_store (&c->engine->in_code, true); /* an exit takes it away */
+  in_code_again (c->engine);
   if (c->branched)
     {
       c->branched = false;
@@ -123,10 +133,38 @@ vmm_engine_miss (VmmVcpu *c, uint32_t linear, uint32_t offset, uint32_t write)
   uint64_t delta = (write ? c->now->write : c->now->read)[linear >> 12];
   if (delta != VMM_NO_ACCESS && !c->stop_block)
     {
-      atomic_store (&c->engine->in_code, true);
+      in_code_again (c->engine);
       return delta;
     }
   return by_handler (c, insn);
+}
+
+/* The instruction that ends a block and may have changed what the next one is executed under: mode,
+   privilege, segments.  The access tables with which code goes on at c->eip by the tables of
+   targets, or NULL if it is left. */
+VmmTables *
+vmm_engine_tail (VmmVcpu *c, uint32_t offset)
+{
+  VmmEngine *engine = c->engine;
+  const VmmInsn *insn = vmm_insn_at (c, offset);
+  settle (c, insn, insn->index_in_block);
+  count (c, insn);
+  c->stat.tails++;
+  c->inhibit = 0;
+  insn->handler (c, insn);
+  if (c->branched)
+    c->branched = false;
+  else
+    c->eip += insn->length;
+  if (engine->counted)
+    c->instructions = c->left_end - (uint64_t) c->left;
+  c->blocks->resync = true;
+  /* After an exit slices may be other ones. */
+  if (!atomic_load_explicit (&engine->in_code, memory_order_relaxed) || !vmm_resync_in_code (c)
+      || (c->seg[VMM_CS].base & 0xfff))
+    return NULL;
+  vmm_jump_mode (c);
+  return c->now;
 }
 
 /* ---- What it came back for ---- */
@@ -248,10 +286,6 @@ come_back (VmmVcpu *c, VmmBack back)
         return false;
       vmm_jump_enter (c, next);
       return true;
-    case VMM_BACK_TAIL:
-      c->stat.tails++;
-      execute_insn (c, vmm_insn_at (c, c->tail));
-      return false;
       case VMM_BACK_TRAP: {
         VmmInsn *insn = vmm_insn_at (c, c->tail);
         if (insn->hints & VMM_HINT_FPU)

@@ -18,8 +18,7 @@ typedef struct VmmJumpPage VmmJumpPage;
 typedef enum {
   VMM_BACK_ATTENTION, /* nothing was executed: c->attention asks for something */
   VMM_BACK_RESUME,    /* after an instruction that C executed; c->eip is right */
-  VMM_BACK_TAIL,      /* c->tail has to be executed by its handler */
-  VMM_BACK_TRAP,      /* the same, after a host fault within it */
+  VMM_BACK_TRAP,      /* c->tail has to be executed by its handler, after a host fault within it */
   VMM_BACK_EXIT,      /* to c->eip; c->tail: the site to link, or 0 */
   VMM_BACK_INDIRECT,  /* to c->eip by an indirect jump */
   VMM_BACK_BUDGET,    /* nothing was executed: the slice has not so many instructions left */

@@ -24,21 +24,14 @@ vmm_retired (const VmmVcpu *c)
 
 /* ---- Boundaries ---- */
 
-static inline bool
-is_flat (const VmmSegment *s)
-{
-  return s->base == 0 && s->low == 0 && s->high == 0xffffffffu
-         && s->can == (VMM_CAN_READ | VMM_CAN_WRITE);
-}
-
 static uint32_t
 current_key (const VmmVcpu *c, bool single)
 {
   uint32_t key = (c->code32 ? VMM_KEY_CODE32 : 0) | (c->stack32 ? VMM_KEY_STACK32 : 0)
                  | (c->smm ? VMM_KEY_SMM : 0) | (single ? VMM_KEY_SINGLE : 0)
                  | (c->config.additions ? VMM_KEY_ADDITIONS : 0);
-  if (is_flat (&c->seg[VMM_DS]) && is_flat (&c->seg[VMM_SS]) && is_flat (&c->seg[VMM_ES])
-      && !vmm_ac_on (c))
+  if (vmm_is_flat (&c->seg[VMM_DS]) && vmm_is_flat (&c->seg[VMM_SS])
+      && vmm_is_flat (&c->seg[VMM_ES]) && !vmm_ac_on (c))
     key |= VMM_KEY_FLAT;
   if (c->space && c->user && c->code32 && c->stack32 && (key & VMM_KEY_FLAT))
     key |= VMM_KEY_SPACE;
@@ -229,6 +222,15 @@ vmm_sync_matters (VmmVcpu *c)
   bc->resync = bc->single || bc->context != context || bc->code_end != end || c->now != tables
                || (atomic_load (&c->attention) & c->alert);
   return bc->resync;
+}
+
+bool
+vmm_resync_in_code (VmmVcpu *c)
+{
+  c->stop_block = false; /* what it asked for concerned the block that has ended */
+  resync (c);
+  c->blocks->resync = c->blocks->single;
+  return !c->blocks->single;
 }
 
 /* A counted slice is exact, whatever engine runs it. */

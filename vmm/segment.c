@@ -98,6 +98,18 @@ vmm_segment_v86 (uint16_t selector)
   return s;
 }
 
+/* What real mode makes of it: limit, D/B and G stay. */
+static VmmSegment
+segment_real (const VmmSegment *old, uint16_t selector)
+{
+  VmmSegment s = *old;
+  s.selector = selector;
+  s.base = (uint32_t) selector << 4;
+  s.flags = (s.flags & 0xf000) | SEG_P | SEG_S | SEG_RW | SEG_A;
+  vmm_segment_update (&s);
+  return s;
+}
+
 void
 vmm_segment_fault (VmmVcpu *c, VmmSegId s)
 {
@@ -157,21 +169,85 @@ vmm_descriptor_busy (VmmVcpu *c, const VmmDescriptor *d, bool busy)
   vmm_write_linear8 (c, d->address + 5, busy ? type | 2 : type & 0xfd, false);
 }
 
+/* ---- Known segments ---- */
+
+/* The descriptor of a selector of the GDT, if the access tables lead to it; 0 if not. */
+static uint64_t
+gdt_word (VmmVcpu *c, uint16_t selector)
+{
+  uint64_t v;
+  uint32_t offset = selector & 0xfff8u, linear = c->gdt_base + offset;
+  if ((selector & 4) || offset + 7 > c->gdt_limit)
+    return 0;
+  const uint8_t *host = vmm_direct (c->tables[0]->read, linear, sizeof v);
+  if (!host)
+    return 0;
+  memcpy (&v, host, sizeof v);
+  return v;
+}
+
+/* What a load of this selector, which is not null, gives; NULL if that is not known at once. */
+static const VmmSegment *
+known_segment (VmmVcpu *c, uint16_t selector)
+{
+  const VmmKnownSegment *known = &c->known[(selector >> 3) % VMM_KNOWN_SEGMENTS];
+  if (known->segment.selector != selector || known->cpl != c->cpl || !known->descriptor
+      || gdt_word (c, selector) != known->descriptor)
+    return NULL;
+  return &known->segment;
+}
+
+/* A load of it has succeeded. */
+static void
+note_segment (VmmVcpu *c, uint16_t selector, const VmmDescriptor *d, const VmmSegment *segment)
+{
+  if (selector & 4)
+    return;
+  c->known[(selector >> 3) % VMM_KNOWN_SEGMENTS]
+      = (VmmKnownSegment){ (uint64_t) d->high << 32 | d->low, c->cpl, *segment };
+}
+
+/* Would the block's key be another one? */
+static bool
+changes_flatness (const VmmVcpu *c, VmmSegId s, const VmmSegment *to)
+{
+  return (s == VMM_DS || s == VMM_ES) && vmm_is_flat (to) != vmm_is_flat (&c->seg[s]);
+}
+
+uint32_t
+vmm_engine_segment (VmmVcpu *c, uint32_t selector, uint32_t s)
+{
+  VmmSegment made;
+  const VmmSegment *to = &made;
+  if (!vmm_protected (c))
+    {
+      made = vmm_v86 (c) ? vmm_segment_v86 ((uint16_t) selector)
+                         : segment_real (&c->seg[s], (uint16_t) selector);
+    }
+  else if (!(selector & 0xfffc))
+    made = vmm_segment_null ((uint16_t) selector);
+  else if (!(to = known_segment (c, (uint16_t) selector)))
+    return false;
+  if (changes_flatness (c, s, to))
+    return false;
+  c->seg[s] = *to;
+  return true;
+}
+
+uint32_t
+vmm_engine_verify (VmmVcpu *c, uint32_t selector, uint32_t write)
+{
+  if (!vmm_protected (c) || !gdt_word (c, (uint16_t) selector))
+    return 2;
+  return vmm_verify (c, (uint16_t) selector, write);
+}
+
 /* ---- Loads ---- */
 
 void
 vmm_load_segment_real (VmmVcpu *c, VmmSegId s, uint16_t selector)
 {
-  VmmSegment *seg = &c->seg[s];
-  if (vmm_v86 (c))
-    {
-      *seg = vmm_segment_v86 (selector);
-      return;
-    }
-  seg->selector = selector;
-  seg->base = (uint32_t) selector << 4;
-  seg->flags = (seg->flags & 0xf000) | SEG_P | SEG_S | SEG_RW | SEG_A;
-  vmm_segment_update (seg);
+  c->seg[s] = vmm_v86 (c) ? vmm_segment_v86 (selector) : segment_real (&c->seg[s], selector);
 }
 
 static void
@@ -196,6 +272,7 @@ void
 vmm_load_segment (VmmVcpu *c, VmmSegId s, uint16_t selector)
 {
   VmmDescriptor d;
+  const VmmSegment *known;
   uint16_t error = selector & 0xfffc;
   if (!vmm_protected (c))
     vmm_load_segment_real (c, s, selector);
@@ -203,6 +280,8 @@ vmm_load_segment (VmmVcpu *c, VmmSegId s, uint16_t selector)
     load_stack_segment (c, selector);
   else if (!error)
     c->seg[s] = vmm_segment_null (selector);
+  else if ((known = known_segment (c, selector)))
+    c->seg[s] = *known;
   else
     {
       vmm_descriptor_fetch (c, selector, EX_GP, &d);
@@ -216,6 +295,7 @@ vmm_load_segment (VmmVcpu *c, VmmSegId s, uint16_t selector)
         vmm_raise_error (c, EX_NP, error);
       vmm_descriptor_accessed (c, &d);
       c->seg[s] = vmm_segment_from (&d, selector);
+      note_segment (c, selector, &d, &c->seg[s]);
     }
 }
 

@@ -101,6 +101,13 @@ vmm_selector_rpl (uint16_t selector, unsigned rpl)
   return (uint16_t) ((selector & 0xfffc) | rpl);
 }
 
+/* ---- segment.c: what translated code asks (translate_system.c); leaves all registers alone ---- */
+
+/* Loads a segment register but SS and CS; false if that is not as simple as that: nothing is done. */
+uint32_t vmm_engine_segment (VmmVcpu *c, uint32_t selector, uint32_t s);
+/* VERR, VERW: 0 or 1; 2 if it is for the handler. */
+uint32_t vmm_engine_verify (VmmVcpu *c, uint32_t selector, uint32_t write);
+
 /* ---- segment.c: stacks other than the current one ---- */
 
 /* A stack that is being pushed to before SS:ESP are committed. */

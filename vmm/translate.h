@@ -40,6 +40,15 @@ typedef enum {
   T_MOVS,
   T_STOS,
   T_LODS, /* without REP */
+  T_CLI,
+  T_STI,
+  T_PUSHF,
+  T_POPF,
+  T_MOV_TO_S, /* segment registers */
+  T_MOV_FROM_S,
+  T_PUSH_S,
+  T_POP_S,
+  T_VERIFY, /* VERR, VERW */
 } Template;
 
 enum { M_NONE, M_READ, M_WRITE };
@@ -159,6 +168,10 @@ void vmm_emit_fpu_note (Translator *t);
 
 void vmm_emit_string (Translator *t);
 
+/* ---- translate_system.c ---- */
+
+void vmm_emit_system (Translator *t);
+
 /* ---- translate_insn.c ---- */
 
 void vmm_emit_insn (Translator *t);
@@ -168,3 +181,7 @@ void vmm_emit_tail (Translator *t);
 /* prefixes, opcode, ModRM with memory */
 void vmm_emit_with_memory (Translator *t, int reg, EmitMem m);
 unsigned vmm_host_opcode (const VmmInsn *i);
+/* ESP or SP += by, without flags; by the scratch register. */
+void vmm_emit_move_stack (Translator *t, int32_t by, int scratch);
+/* The operand's size of r8 is pushed. */
+void vmm_emit_push_r8 (Translator *t);

@@ -151,7 +151,9 @@ follow_registers (Plan *p, const VmmInsn *i, const Description *d)
     {
     case T_PUSH_R:
     case T_PUSH_I:
-    case T_PUSH_M: v[VMM_ESP].offset -= d->size; return;
+    case T_PUSH_M:
+    case T_PUSH_S:
+    case T_PUSHF: v[VMM_ESP].offset -= d->size; return;
     case T_POP_R:
       v[VMM_ESP].offset += d->size;
       set_unknown (p, i->opcode & 7);
@@ -227,6 +229,8 @@ vmm_plan_accesses (Translator *t)
         case T_PUSH_R:
         case T_PUSH_I:
         case T_PUSH_M:
+        case T_PUSH_S:
+        case T_PUSHF:
         case T_CALL:
         case T_CALL_M:
           stack.offset -= d->size;

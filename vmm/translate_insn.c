@@ -202,9 +202,8 @@ cld (Translator *t)
 
 /* ---- Stack ---- */
 
-/* ESP or SP += by, without flags. */
-static void
-move_stack (Translator *t, int32_t by)
+void
+vmm_emit_move_stack (Translator *t, int32_t by, int scratch)
 {
   Emit *e = &t->e;
   if (by == 0)
@@ -214,9 +213,15 @@ move_stack (Translator *t, int32_t by)
       emit_lea (e, R_15, emit_at (R_15, by));
       return;
     }
-  emit_lea (e, R_8, emit_at (R_15, by));
+  emit_lea (e, scratch, emit_at (R_15, by));
   emit8 (e, 0x66);
-  emit_rr (e, 0, 0x8b, R_15, R_8);
+  emit_rr (e, 0, 0x8b, R_15, scratch);
+}
+
+static void
+move_stack (Translator *t, int32_t by)
+{
+  vmm_emit_move_stack (t, by, R_8);
 }
 
 static void
@@ -267,14 +272,20 @@ load_rm (Translator *t)
   emit_rr (e, 0, t->d->size == 2 ? 0x0fb7 : 0x8b, R_8, host_register (t->insn->modrm & 7));
 }
 
-static void
-push_rm (Translator *t)
+void
+vmm_emit_push_r8 (Translator *t)
 {
-  load_rm (t);
   EmitMem m = access_stack_with_r8 (t);
   prefix16 (t);
   emit_rm (&t->e, 0, 0x89, R_8, m);
   move_stack (t, -(int32_t) t->d->size);
+}
+
+static void
+push_rm (Translator *t)
+{
+  load_rm (t);
+  vmm_emit_push_r8 (t);
 }
 
 static void
@@ -496,5 +507,14 @@ vmm_emit_insn (Translator *t)
     case T_MOVS:
     case T_STOS:
     case T_LODS: vmm_emit_string (t); break;
+    case T_CLI:
+    case T_STI:
+    case T_PUSHF:
+    case T_POPF:
+    case T_MOV_TO_S:
+    case T_MOV_FROM_S:
+    case T_PUSH_S:
+    case T_POP_S:
+    case T_VERIFY: vmm_emit_system (t); break;
     }
 }

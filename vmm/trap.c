@@ -31,8 +31,23 @@
 #define CHUNK 512u /* pages whose words lie in one page of the host */
 #define ALT_STACK (64u << 10)
 
-extern const uint8_t vmm_region_enter_start[], vmm_region_enter_end[], vmm_region_resume_start[],
-    vmm_region_resume_end[];
+#define REGION(name) extern const uint8_t vmm_region_##name##_start[], vmm_region_##name##_end[]
+REGION (enter);
+REGION (resume);
+REGION (jump);
+REGION (segment);
+REGION (verify);
+#undef REGION
+/* engine.asm's regions, between looking at `attention` and translated code. */
+static const struct {
+  const uint8_t *start, *end;
+} regions[] = {
+  { vmm_region_enter_start, vmm_region_enter_end },
+  { vmm_region_resume_start, vmm_region_resume_end },
+  { vmm_region_jump_start, vmm_region_jump_end },
+  { vmm_region_segment_start, vmm_region_segment_end },
+  { vmm_region_verify_start, vmm_region_verify_end },
+};
 void vmm_back_trap (void);
 
 static __thread VmmVcpu *running __attribute__ ((tls_model ("initial-exec")));
@@ -227,12 +242,6 @@ on_fault (int sig, siginfo_t *info, void *context)
 
 /* ---- Kicks ---- */
 
-static bool
-within (uintptr_t at, const uint8_t *start, const uint8_t *end)
-{
-  return at >= (uintptr_t) start && at < (uintptr_t) end;
-}
-
 static void
 on_kick (int sig, siginfo_t *info, void *context)
 {
@@ -250,11 +259,10 @@ on_kick (int sig, siginfo_t *info, void *context)
   if (!c->engine || !(atomic_load (&c->attention) & c->alert))
     return;
   c->stat.kicks++;
-  if (within (at, vmm_region_enter_start, vmm_region_enter_end))
-    *rip = (greg_t) (uintptr_t) vmm_region_enter_start;
-  else if (within (at, vmm_region_resume_start, vmm_region_resume_end))
-    *rip = (greg_t) (uintptr_t) vmm_region_resume_start;
-  else if (vmm_in_code (c->engine, at))
+  for (unsigned n = 0; n < sizeof regions / sizeof regions[0]; n++)
+    if (at >= (uintptr_t) regions[n].start && at < (uintptr_t) regions[n].end)
+      *rip = (greg_t) (uintptr_t) regions[n].start;
+  if (vmm_in_code (c->engine, at))
     {
       uint32_t offset = (uint32_t) (at - (uintptr_t) c->engine->code);
       *rip = (greg_t) ((uintptr_t) c->engine->code + vmm_code_interrupt (c->engine, offset));

@@ -127,6 +127,15 @@ typedef struct {
 #define VMM_CAN_READ 1
 #define VMM_CAN_WRITE 2
 
+/* A data segment that was loaded: what a selector of the GDT means at this privilege as long as its
+   descriptor is the same (segment.c). */
+typedef struct {
+  uint64_t descriptor; /* accessed; 0: none */
+  uint8_t cpl;
+  VmmSegment segment;
+} VmmKnownSegment;
+#define VMM_KNOWN_SEGMENTS 32u
+
 /* ---- Access tables: linear page to host address (memory.c) ---- */
 
 /* One word for each linear page and direction: host address minus linear address, or VMM_NO_ACCESS
@@ -252,6 +261,8 @@ enum {
   VMM_THUNK_EXIT,
   VMM_THUNK_INDIRECT,
   VMM_THUNK_BUDGET,
+  VMM_THUNK_SEGMENT,
+  VMM_THUNK_VERIFY,
   VMM_THUNKS
 };
 
@@ -287,6 +298,8 @@ struct VmmVcpu {
   int64_t left;     /* counted: instructions left of the slice while translated code runs */
   uint32_t scratch_a, scratch_b; /* translated code: EAX while it has the flags; a value across an access */
   bool fpu_ready;   /* x87 and MMX instructions may simply be executed by the host */
+  bool if_free;     /* IF may simply be written: CPL <= IOPL, not v86 mode */
+  uint32_t alerts[2]; /* what `alert` is while IF is 0, and while it is 1 */
   VmmSegment seg[VMM_SEGMENTS];
   uint8_t cpl;      /* 0 in real mode, 3 in v86 mode */
   bool user;        /* accesses are made with user rights: cpl == 3 */
@@ -321,6 +334,7 @@ struct VmmVcpu {
   bool step;             /* TF was set when the instruction began and nothing took the trap away: the
                             loop sets it before, deliveries clear it, the loop looks at it after */
   uint8_t sipi_vector;
+  VmmKnownSegment known[VMM_KNOWN_SEGMENTS]; /* by the selector's index */
 
   /* exceptions in progress, for #DF and triple faults */
   bool delivering;
@@ -544,6 +558,13 @@ static inline bool
 vmm_wraps (const VmmSegment *seg, unsigned can)
 {
   return (seg->can & can) && seg->low == 0 && seg->high == 0xffffffffu;
+}
+
+static inline bool
+vmm_is_flat (const VmmSegment *s)
+{
+  return s->base == 0 && s->low == 0 && s->high == 0xffffffffu
+         && s->can == (VMM_CAN_READ | VMM_CAN_WRITE);
 }
 
 /* Linear address of an operand of `size` bytes after the segment's checks. */

@@ -26,8 +26,8 @@ uint32_t vmm_engine_slow (VmmVcpu *c, uint32_t offset);
 uint64_t vmm_engine_miss (VmmVcpu *c, uint32_t linear, uint32_t offset, uint32_t write);
 VmmTables *vmm_engine_tail (VmmVcpu *c, uint32_t offset);
 
-static VmmBlock *
-block_of (const VmmInsn *insn)
+VmmBlock *
+vmm_block_of (const VmmInsn *insn)
 {
   return (VmmBlock *) ((uint8_t *) (insn - insn->index_in_block) - offsetof (VmmBlock, insns));
 }
@@ -37,7 +37,7 @@ static inline void
 settle (VmmVcpu *c, const VmmInsn *insn, unsigned done)
 {
   if (c->engine->counted)
-    c->instructions = c->left_end - (uint64_t) c->left - (block_of (insn)->count - done);
+    c->instructions = c->left_end - (uint64_t) c->left - (vmm_block_of (insn)->count - done);
 }
 
 static inline void
@@ -74,6 +74,14 @@ vmm_engine_stats (VmmEngine *engine, VmmStat stats[VMM_ENGINE_TOP])
   return n;
 }
 
+/* C runs from here on. */
+static inline void
+left_code (VmmVcpu *c)
+{
+  if (VMM_UNLIKELY (c->fpu.note | c->fpu.fds_of))
+    vmm_fpu_resolve (c);
+}
+
 /* ---- Called by translated code ---- */
 
 /* An exit has taken it away; else it is there, and the store, which waits for all before it, would
@@ -89,7 +97,7 @@ in_code_again (VmmEngine *engine)
 static uint32_t
 by_handler (VmmVcpu *c, const VmmInsn *insn)
 {
-  const VmmBlock *b = block_of (insn);
+  const VmmBlock *b = vmm_block_of (insn);
   settle (c, insn, insn->index_in_block);
   count (c, insn);
   if (insn->hints & VMM_HINT_FPU)
@@ -113,6 +121,7 @@ uint32_t
 vmm_engine_slow (VmmVcpu *c, uint32_t offset)
 {
   c->stat.slow_calls++;
+  left_code (c);
   return by_handler (c, vmm_insn_at (c, offset));
 }
 
@@ -123,6 +132,7 @@ vmm_engine_miss (VmmVcpu *c, uint32_t linear, uint32_t offset, uint32_t write)
 {
   const VmmInsn *insn = vmm_insn_at (c, offset);
   c->stat.misses++;
+  left_code (c);
   settle (c, insn, insn->index_in_block);
   if (insn->hints & VMM_HINT_FPU)
     vmm_fpu_note_block (c, insn); /* it may fault */
@@ -327,6 +337,7 @@ enter (VmmVcpu *c, const VmmBlock *b)
   atomic_store (&engine->in_code, true);
   VmmBack back = vmm_enter (c, c->now, engine->code + b->code);
   atomic_store_explicit (&engine->in_code, false, memory_order_relaxed);
+  left_code (c);
   if (VMM_UNLIKELY (engine->patches))
     vmm_code_restore (engine);
   return back;

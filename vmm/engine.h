@@ -105,6 +105,8 @@ void vmm_code_restore (VmmEngine *engine);
 /* x87 instructions of the block before `insn`, which is at c->eip, have been executed by translated
    code: the last one's pointers.  (translate_fpu.c) */
 void vmm_fpu_note_block (VmmVcpu *c, const VmmInsn *insn);
+/* What translated code noted of x87 instructions becomes pointers: first thing when it is left. */
+void vmm_fpu_resolve (VmmVcpu *c);
 /* Translates b; false if there is no room (flush, and look the block up again). */
 bool vmm_translate (VmmVcpu *c, VmmBlock *b);
 /* Bytes that a block takes at most. */
@@ -144,6 +146,7 @@ vmm_insn_at (const VmmVcpu *c, uint32_t offset)
 
 /* ---- engine.c ---- */
 
+VmmBlock *vmm_block_of (const VmmInsn *insn);
 /* Runs translated code, or a block by its handlers, from c->eip on. */
 void vmm_engine_run (VmmVcpu *c);
 

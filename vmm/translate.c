@@ -360,7 +360,7 @@ vmm_translate (VmmVcpu *c, VmmBlock *b)
   memset (&t, 0, offsetof (Translator, describe));
   t.stub_count = 0;
   t.code = (VmmCode){ 0 };
-  t.ended = t.fpu_checked = t.fpu_note = t.fpu_used = t.fcs_noted = false;
+  t.ended = t.fpu_checked = t.fpu_note = t.fpu_used = false;
   t.fds_noted = 0;
   t.c = c;
   t.engine = engine;

@@ -110,9 +110,9 @@ typedef struct {
   unsigned stub_count;
   VmmCode code;
   bool space; /* memory is accessed in the space */
-  bool flat, stack32, fpu_checked, ended, fpu_note, fpu_used, fcs_noted;
-  unsigned fds_noted;       /* segment + 1 whose selector FDS has */
-  uint32_t fpu_eip, fpu_op; /* pending: pointers of an x87 instruction that was executed */
+  bool flat, stack32, fpu_checked, ended, fpu_note, fpu_used;
+  unsigned fds_noted; /* segment + 1 whose selector FDS has */
+  uint32_t fpu_insn;  /* pending: the last x87 instruction that was executed (vmm_insn_offset) */
 } Translator;
 
 /* The host's register for one of the guest's. */

@@ -5,10 +5,11 @@
  * instruction of a block looks at that; if not, its handler makes them live or raises.  What may
  * take them away again comes back to C (engine.c, by_handler).
  *
- * The pointers FIP, FDP and FOP are the guest's, never the host's.  Each operand's address is noted
- * as it is used.  FIP and FOP follow from the place in the block: they are stored at its end, and
- * where a block is left to C before that, C finds the last instruction that counts
- * (vmm_fpu_note_block).
+ * The pointers FIP, FDP, FOP, FCS and FDS are the guest's, never the host's.  Each operand's address
+ * is noted as it is used, and its segment once in a block.  The rest follows from the instruction,
+ * which is named at the end of the block; when C comes to run, it makes pointers of that
+ * (vmm_fpu_resolve).  Where a block is left to C before its end, C finds the last instruction that
+ * counts (vmm_fpu_note_block).
  */
 #include "translate.h"
 
@@ -40,8 +41,7 @@ vmm_emit_fpu_note (Translator *t)
 {
   if (!t->fpu_note)
     return;
-  emit_mov_mi (&t->e, FPU_FIELD (fip), t->fpu_eip);
-  emit_mov_mi (&t->e, FPU_FIELD (fop), t->fpu_op);
+  emit_mov_mi (&t->e, FPU_FIELD (note), t->fpu_insn);
   t->fpu_note = false;
 }
 
@@ -75,6 +75,30 @@ sets_pointers (const VmmInsn *i)
   return i->opcode == 0xdb && i->modrm == 0xe3;
 }
 
+static void
+set_pointers (VmmVcpu *c, const VmmInsn *i, uint32_t eip)
+{
+  c->fpu.fip = eip;
+  c->fpu.fop = operation (i);
+  c->fpu.fcs = c->seg[VMM_CS].selector;
+}
+
+void
+vmm_fpu_resolve (VmmVcpu *c)
+{
+  if (c->fpu.fds_of)
+    c->fpu.fds = c->seg[c->fpu.fds_of - 1].selector;
+  c->fpu.fds_of = 0;
+  if (c->fpu.note == 0)
+    return;
+  const VmmInsn *i = vmm_insn_at (c, c->fpu.note), *first = i - i->index_in_block;
+  uint32_t eip = vmm_block_of (i)->eip;
+  for (const VmmInsn *at = first; at < i; at++)
+    eip += at->length;
+  set_pointers (c, i, eip);
+  c->fpu.note = 0;
+}
+
 void
 vmm_fpu_note_block (VmmVcpu *c, const VmmInsn *insn)
 {
@@ -90,22 +114,10 @@ vmm_fpu_note_block (VmmVcpu *c, const VmmInsn *insn)
         return;
       if (is_noted (i))
         {
-          c->fpu.fip = eip;
-          c->fpu.fop = operation (i);
+          set_pointers (c, i, eip);
           return;
         }
     }
-}
-
-/* 16 bits of a selector, by r9. */
-static void
-emit_selector (Translator *t, unsigned segment, EmitMem to)
-{
-  size_t at
-      = offsetof (VmmVcpu, seg) + segment * sizeof (VmmSegment) + offsetof (VmmSegment, selector);
-  emit_rm (&t->e, 0, 0x0fb7, R_9, emit_at (R_13, (int32_t) at));
-  emit8 (&t->e, 0x66);
-  emit_rm (&t->e, 0, 0x89, R_9, to);
 }
 
 static void
@@ -114,25 +126,28 @@ note (Translator *t)
   if (!is_noted (t->insn))
     return;
   t->fpu_note = true;
-  t->fpu_eip = t->eip;
-  t->fpu_op = operation (t->insn);
-  if (!t->fcs_noted)
-    emit_selector (t, VMM_CS, FPU_FIELD (fcs));
-  t->fcs_noted = true;
+  t->fpu_insn = vmm_insn_offset (t->c, t->insn);
 }
 
 /* FDP and FDS. */
 static void
 note_operand (Translator *t)
 {
-  if (!is_noted (t->insn))
+  const VmmInsn *i = t->insn;
+  Emit *e = &t->e;
+  int offset = R_8;
+  if (!is_noted (i))
     return;
-  vmm_emit_ea (t, R_8);
-  emit_rm (&t->e, 0, 0x89, R_8, FPU_FIELD (fdp));
-  if (t->fds_noted == t->insn->segment + 1u)
+  if (i->disp == 0 && i->index == VMM_ZERO && i->base != VMM_ZERO && !(i->flags & VMM_INSN_A16))
+    offset = host_register (i->base);
+  else
+    vmm_emit_ea (t, R_8);
+  emit_rm (e, 0, 0x89, offset, FPU_FIELD (fdp));
+  if (t->fds_noted == i->segment + 1u)
     return;
-  emit_selector (t, t->insn->segment, FPU_FIELD (fds));
-  t->fds_noted = t->insn->segment + 1u;
+  t->fds_noted = i->segment + 1u;
+  emit_rm (e, 0, 0xc6, 0, FPU_FIELD (fds_of));
+  emit8 (e, t->fds_noted);
 }
 
 static void

@@ -359,6 +359,9 @@ struct VmmVcpu {
     uint32_t fip, fdp; /* while live: guest instruction and operand pointers */
     uint16_t fcs, fds;
     uint32_t fop;
+    /* Left by translated code until C runs (vmm_fpu_resolve). */
+    uint32_t note;  /* the instruction that fip, fcs and fop are of, as vmm_insn_offset; or 0 */
+    uint8_t fds_of; /* segment whose selector fds is, plus 1; or 0 */
   } fpu;
 
   /* parts */

@@ -35,6 +35,8 @@ static bool
 keeps_fip (uint8_t fsw_low, const uint8_t *fip, unsigned size)
 {
   static const uint8_t none[4];
+  if (!ours_has_pointers ())
+    return false;
   return !native_host ()->amd || (fsw_low & FSW_ES && memcmp (fip, none, size));
 }
 

@@ -51,7 +51,7 @@ static struct {
   VmmVcpu *cpu;
   uint8_t *control, *stack;
   uint8_t *pages[RW_PAGES], *image;
-  bool started;
+  bool pointers;
 } ours;
 
 static uint8_t *
@@ -248,6 +248,12 @@ start_state (void)
     die (wrong);
 }
 
+bool
+ours_has_pointers (void)
+{
+  return ours.pointers;
+}
+
 void
 ours_start (bool uncounted)
 {
@@ -255,6 +261,7 @@ ours_start (bool uncounted)
   VmmVcpuConfig config = { .tsc_hz = 1000000000, .apic_bus_hz = 100000000, .read_tsc = read_tsc,
                            .now = read_clock, .set_timer = set_timer };
   engine_configure (&config);
+  ours.pointers = !uncounted || config.engine == VMM_ENGINE_INTERPRET;
   if (uncounted)
     {
       config.counted = false;

@@ -188,6 +188,8 @@ void native_stop (void);
 
 /* uncounted: as machines in real time run, see README.md. */
 void ours_start (bool uncounted);
+/* Does it note x87 pointers of each instruction? */
+bool ours_has_pointers (void);
 void ours_prepare (const Batch *batch, unsigned area); /* memory and code of a batch */
 void ours_code (unsigned area, unsigned slot, const uint8_t *code);
 void ours_run (const Batch *batch, unsigned area, unsigned n, Result *r);

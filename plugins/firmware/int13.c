@@ -2,8 +2,8 @@
 /*
  * Load-time correction of bochsbios' disk driver.  After a block that it has written it reads the
  * status once and takes BSY for an error, where the PIO data-out protocol of ATA (ANSI NCITS
- * 317-1998) has the host wait: INT 13h then reports failure, and its caller writes no more.  After a
- * block that was read it does wait, in one and the same place:
+ * 317-1998) has the host wait: INT 13h then reports failure, and its caller writes no more.  After
+ * a block that was read it does wait, in one and the same place:
  *
  *   mov ax, [bp+4]      direction, 0 is in
  *   test ax, ax
@@ -20,7 +20,8 @@
 bool
 firmware_fix_writes (uint8_t *image, size_t size)
 {
-  static const uint8_t code[] = { 0x8b, 0x46, 0x04, 0x85, 0xc0, 0x75, 0x11, 0xb8, 0x00, 0x7d, 0x50 };
+  static const uint8_t code[]
+      = { 0x8b, 0x46, 0x04, 0x85, 0xc0, 0x75, 0x11, 0xb8, 0x00, 0x7d, 0x50 };
   uint8_t *found = NULL;
   for (size_t n = 0; n + sizeof code <= size; n++)
     if (memcmp (image + n, code, sizeof code) == 0)

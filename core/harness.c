@@ -843,6 +843,14 @@ tn_harness_key (TnHarness *h, TnKey key, bool down)
 }
 
 void
+tn_harness_type (TnHarness *h, const char *text)
+{
+  lock (h);
+  tn_machine_type (h->machine, text);
+  unlock (h);
+}
+
+void
 tn_harness_pointer (TnHarness *h, int dx, int dy, int wheel, unsigned buttons)
 {
   TnPointerEvent event = { .dx = dx, .dy = dy, .wheel = wheel, .buttons = buttons };

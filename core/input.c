@@ -2,20 +2,23 @@
 /*
  * The user's input, from the host's windows and scripts to the devices that watch it.  Single keys
  * are not queued here: a keyboard has a buffer of its own, as real ones do.  Text to be typed is:
- * it goes out stroke by stroke in virtual time, no faster than a keyboard's line takes it.
+ * it goes out stroke by stroke in virtual time, no faster than a keyboard's line takes it, and a
+ * character only when the guest has taken the one before: buffers of keys are short.
  */
 #include "internal.h"
 
 #include "keymap.h"
 
 #define STROKE_NS (8 * TN_NS_PER_MS)
-#define STROKES_MAX (1 << 20) /* waiting; what is beyond is dropped */
+#define PATIENCE_NS (60 * TN_NS_PER_S) /* with a guest that takes nothing */
+#define STROKES_MAX (1 << 20)          /* waiting; what is beyond is dropped */
 #define KEYS 256
 
 typedef struct {
   TnResource resource;
   TnKeyFunc key;
   TnPointerFunc pointer;
+  TnTypingFunc taken;
 } InputWatch;
 
 static void
@@ -35,6 +38,17 @@ tn_device_watch_input (TnDevice *device, TnKeyFunc key, TnPointerFunc pointer)
   watch = g_new0 (InputWatch, 1);
   watch->key = key;
   watch->pointer = pointer;
+  tn_resource_init (&watch->resource, &input_watch_class, device->instance);
+}
+
+void
+tn_device_watch_typing (TnDevice *device, TnTypingFunc taken)
+{
+  InputWatch *watch;
+
+  g_return_if_fail (device != NULL && taken != NULL);
+  watch = g_new0 (InputWatch, 1);
+  watch->taken = taken;
   tn_resource_init (&watch->resource, &input_watch_class, device->instance);
 }
 
@@ -92,6 +106,7 @@ tn_machine_send_pointer (TnMachine *m, const TnPointerEvent *event)
 typedef struct {
   uint8_t key;
   bool down;
+  bool waits; /* a character begins, and it is not sent before the last one was taken */
 } Stroke;
 
 struct TnTypist {
@@ -100,7 +115,32 @@ struct TnTypist {
   GArray *strokes;
   unsigned next;
   unsigned layout;
+  int64_t held_since; /* TN_TIME_NEVER: not held */
 };
+
+static bool
+all_taken (TnMachine *m)
+{
+  InputWatch *watch;
+
+  for (unsigned n = 0; (watch = nth_watch (m, n)) != NULL; n++)
+    if (watch->taken != NULL && !watch->taken (watch->resource.owner->self))
+      return false;
+  return true;
+}
+
+/* Not before the guest has taken what it has; a guest that takes nothing gets the rest at once. */
+static bool
+is_held (TnTypist *t)
+{
+  int64_t now = tn_clock_now (t->machine->clock);
+
+  if (all_taken (t->machine))
+    t->held_since = TN_TIME_NEVER;
+  else if (t->held_since == TN_TIME_NEVER)
+    t->held_since = now;
+  return t->held_since != TN_TIME_NEVER && now - t->held_since < PATIENCE_NS;
+}
 
 static void
 strike (void *data)
@@ -112,12 +152,16 @@ strike (void *data)
     {
       g_array_set_size (t->strokes, 0);
       t->next = 0;
+      t->held_since = TN_TIME_NEVER;
       return;
     }
   tn_event_set (t->event, tn_clock_now (t->machine->clock) + STROKE_NS);
   if (t->machine->loading)
     return;
-  stroke = g_array_index (t->strokes, Stroke, t->next++);
+  stroke = g_array_index (t->strokes, Stroke, t->next);
+  if (stroke.waits && is_held (t))
+    return;
+  t->next++;
   tn_machine_send_key (t->machine, stroke.key, stroke.down);
 }
 
@@ -127,6 +171,7 @@ tn_typist_new (TnMachine *m)
   TnTypist *t = g_new0 (TnTypist, 1);
 
   t->machine = m;
+  t->held_since = TN_TIME_NEVER;
   t->strokes = g_array_new (FALSE, FALSE, sizeof (Stroke));
   t->event = tn_event_new (m->clock, strike, t);
   return t;
@@ -143,9 +188,9 @@ tn_typist_free (TnTypist *t)
 }
 
 static void
-queue (TnTypist *t, TnKey key, bool down)
+queue (TnTypist *t, TnKey key, bool down, bool waits)
 {
-  Stroke stroke = { key, down };
+  Stroke stroke = { key, down, waits };
 
   if (t->strokes->len >= STROKES_MAX)
     return;
@@ -168,15 +213,15 @@ queue_character (TnTypist *t, const TnKeyStroke *stroke)
   TnKey with = level_key (stroke->level);
 
   if (with != TN_KEY_NONE)
-    queue (t, with, true);
-  queue (t, stroke->key, true);
-  queue (t, stroke->key, false);
+    queue (t, with, true, true);
+  queue (t, stroke->key, true, with == TN_KEY_NONE);
+  queue (t, stroke->key, false, false);
   if (with != TN_KEY_NONE)
-    queue (t, with, false);
+    queue (t, with, false, false);
   if (stroke->dead)
     {
-      queue (t, TN_KEY_SPACE, true);
-      queue (t, TN_KEY_SPACE, false);
+      queue (t, TN_KEY_SPACE, true, false);
+      queue (t, TN_KEY_SPACE, false, false);
     }
 }
 
@@ -203,13 +248,34 @@ tn_machine_type (TnMachine *m, const char *text)
   return missing;
 }
 
+static bool
+holds (const TnKey *keys, unsigned n, TnKey left, TnKey right)
+{
+  for (unsigned i = 0; i < n; i++)
+    if (keys[i] == left || keys[i] == right)
+      return true;
+  return false;
+}
+
 void
 tn_machine_press (TnMachine *m, const TnKey *keys, unsigned n)
 {
+  TnTypist *t = m->typist;
+  bool restarts = holds (keys, n, TN_KEY_LEFT_CTRL, TN_KEY_RIGHT_CTRL)
+                  && holds (keys, n, TN_KEY_LEFT_ALT, TN_KEY_RIGHT_ALT)
+                  && holds (keys, n, TN_KEY_DELETE, TN_KEY_KP_DECIMAL);
+
+  /* It is meant for a guest that hangs: not behind a text that the guest does not take. */
+  if (restarts && t->held_since != TN_TIME_NEVER)
+    {
+      g_array_set_size (t->strokes, 0);
+      t->next = 0;
+      t->held_since = TN_TIME_NEVER;
+    }
   for (unsigned i = 0; i < n; i++)
-    queue (m->typist, keys[i], true);
+    queue (t, keys[i], true, false);
   while (n-- > 0)
-    queue (m->typist, keys[n], false);
+    queue (t, keys[n], false, false);
 }
 
 void

@@ -35,6 +35,8 @@ typedef struct {
   uint8_t post, shutdown; /* last POST code; how much of "Shutdown" has been seen */
   bool panicked;          /* the next line of the BIOS says why it gives up */
   Line line[2];           /* of bochsbios, of port E9 */
+  bool keys_known, keys_fed; /* the BIOS's buffer of keys: its tail is known; it moved, so it is in use */
+  uint16_t keys_tail;
 } Firmware;
 
 /* ---- Messages ---- */
@@ -121,6 +123,30 @@ static const TnBusOps console_ops = { .read = console_read, .write = console_wri
 static const TnBusOps post_ops = { .write = post_write, .max_size = 1 };
 static const TnBusOps shutdown_ops = { .write = shutdown_write, .max_size = 1 };
 
+/* ---- Typing ---- */
+
+/* INT 9 puts keys into a ring of 15 in the BIOS's data area (segment 40h: head at 1A, tail at 1C, first
+   and end at 80 and 82), and whoever calls INT 16h takes them out.  An operating system with a driver
+   of its own leaves the ring as it is, empty or not: it counts only once the tail has moved. */
+static bool
+keys_taken (void *self)
+{
+  Firmware *fw = self;
+  uint16_t ring[2], bounds[2];
+  tn_device_mem_read (fw->device, 0x41a, ring, sizeof ring);
+  tn_device_mem_read (fw->device, 0x480, bounds, sizeof bounds);
+  uint16_t head = GUINT16_FROM_LE (ring[0]), tail = GUINT16_FROM_LE (ring[1]);
+  uint16_t first = GUINT16_FROM_LE (bounds[0]), end = GUINT16_FROM_LE (bounds[1]);
+  bool sane = head >= first && head < end && tail >= first && tail < end;
+  if (!sane || head == tail)
+    fw->keys_fed = false;
+  else if (fw->keys_known && tail != fw->keys_tail)
+    fw->keys_fed = true;
+  fw->keys_known = true;
+  fw->keys_tail = tail;
+  return !fw->keys_fed;
+}
+
 /* ---- Image ---- */
 
 static bool
@@ -184,6 +210,7 @@ firmware_realize (void *self, GError **error)
   /* Text for the host: nothing that the guest reads depends on it. */
   const TnRegionFlags fast = TN_IO_FAST | TN_IO_POSTED;
   Firmware *fw = self;
+  tn_device_watch_typing (fw->device, keys_taken);
   return load_image (fw, error)
          && tn_device_add_ports (fw->device, 0x400, 2, &panic_ops, fast, error)
          && tn_device_add_ports (fw->device, 0x402, 2, &message_ops, fast, error)
@@ -200,7 +227,7 @@ firmware_reset (void *self)
   line_flush (fw, &fw->line[0]);
   line_flush (fw, &fw->line[1]);
   fw->post = fw->shutdown = 0;
-  fw->panicked = false;
+  fw->panicked = fw->keys_known = fw->keys_fed = false;
 }
 
 static bool

@@ -255,6 +255,13 @@ user_pointer (void *self, const TnPointerEvent *event)
   schedule (k);
 }
 
+static bool
+keys_taken (void *self)
+{
+  const Kbc *k = self;
+  return keyboard_idle (&k->keyboard) && !k->given_back[FROM_KBD] && !(k->obf && !from_aux (k));
+}
+
 /* ---- Commands ---- */
 
 static void
@@ -455,6 +462,7 @@ kbc_realize (void *self, GError **error)
   k->byte_timer = tn_device_timer_new (k->device, "byte", byte_arrives, NULL);
   k->device_timer = tn_device_timer_new (k->device, "devices", device_wakes, NULL);
   tn_device_watch_input (k->device, user_key, user_pointer);
+  tn_device_watch_typing (k->device, keys_taken);
   return true;
 }
 

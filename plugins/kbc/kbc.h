@@ -66,6 +66,8 @@ void keyboard_key (Keyboard *k, unsigned key, bool down, int64_t now);
 void keyboard_tick (Keyboard *k, int64_t now);
 int64_t keyboard_wake (const Keyboard *k);
 bool keyboard_ready (const Keyboard *k);
+/* Listens to keys, and has nothing to say. */
+bool keyboard_idle (const Keyboard *k);
 uint8_t keyboard_take (Keyboard *k, int64_t now);
 bool keyboard_valid (const Keyboard *k, int64_t now);
 

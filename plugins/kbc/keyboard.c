@@ -441,6 +441,13 @@ keyboard_ready (const Keyboard *k)
   return k->reply.count > 0 || (k->code_count > 0 && k->bat_at == TN_TIME_NEVER);
 }
 
+bool
+keyboard_idle (const Keyboard *k)
+{
+  return k->scanning && !k->code_count && !k->event_count && !k->reply.count
+         && k->bat_at == TN_TIME_NEVER;
+}
+
 uint8_t
 keyboard_take (Keyboard *k, int64_t now)
 {

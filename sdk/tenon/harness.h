@@ -97,6 +97,8 @@ GByteArray *tn_harness_dma_take (TnHarness *h, unsigned channel, size_t room);
 
 /* The user's input: a key goes down or up; the pointer moves (see input.h). */
 void tn_harness_key (TnHarness *h, TnKey key, bool down);
+/* A text, as tenon ctl type types it. */
+void tn_harness_type (TnHarness *h, const char *text);
 void tn_harness_pointer (TnHarness *h, int dx, int dy, int wheel, unsigned buttons);
 
 /* The screen of a card (NULL: the first), brought up to date; valid until the card or the harness is

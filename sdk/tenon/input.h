@@ -107,6 +107,11 @@ typedef void (*TnKeyFunc) (void *self, unsigned key, bool down);
 typedef void (*TnPointerFunc) (void *self, const TnPointerEvent *event);
 /* Tells the device of the user's input from now on.  Either function may be NULL. */
 void tn_device_watch_input (TnDevice *device, TnKeyFunc key, TnPointerFunc pointer);
+/* Has the guest taken the keys that it was given?  A text is typed no faster than all devices that
+   watch say so; single keys do not wait.  Called with the machine's lock, some hundred times a second
+   while a text is typed. */
+typedef bool (*TnTypingFunc) (void *self);
+void tn_device_watch_typing (TnDevice *device, TnTypingFunc taken);
 
 /* ---- The host's side: windows, terminals, servers ---- */
 
@@ -118,7 +123,7 @@ void tn_device_send_key (TnDevice *device, TnKey key, bool down);
 void tn_device_send_keysym (TnDevice *device, uint32_t keysym, bool down);
 void tn_device_release_keys (TnDevice *device);
 void tn_device_send_pointer (TnDevice *device, const TnPointerEvent *event);
-/* Types a text (UTF-8, of any length; a line feed is Enter), as fast as a keyboard takes it. */
+/* Types a text (UTF-8, of any length; a line feed is Enter), as fast as the guest takes it. */
 void tn_device_type (TnDevice *device, const char *text);
 
 #pragma GCC visibility pop

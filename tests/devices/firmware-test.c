@@ -146,6 +146,76 @@ test_writes (void)
   g_assert_cmpmem (image + 1, sizeof code, code, sizeof code);
 }
 
+/* ---- Typing ---- */
+
+#define RING 0x1e /* of 16 words, as the BIOS has it */
+
+static void
+set_ring (TnHarness *h, uint16_t head, uint16_t tail)
+{
+  tn_harness_write (h, 0x41a, head, 2);
+  tn_harness_write (h, 0x41c, tail, 2);
+  tn_harness_write (h, 0x480, RING, 2);
+  tn_harness_write (h, 0x482, RING + 32, 2);
+}
+
+/* Reads what the keyboard has sent within a second, as INT 9 does: the number of makes. */
+static unsigned
+take_keys (TnHarness *h)
+{
+  unsigned makes = 0;
+  for (unsigned n = 0; n < 1000; n++)
+    {
+      tn_harness_clock_step (h, TN_NS_PER_MS);
+      if (tn_harness_in8 (h, 0x64) & 1)
+        makes += !(tn_harness_in8 (h, 0x60) & 0x80);
+    }
+  return makes;
+}
+
+/* A text waits while a key lies in the BIOS's ring, but not if that is not what takes the keys. */
+static void
+test_typing (void)
+{
+  GByteArray *a = new_image (2);
+  g_autofree char *path = write_image (a->data, a->len);
+  TnHarness *h = tn_harness_new (16 << 20);
+  tn_harness_add (h, "bios", "firmware", "file", path, NULL);
+  tn_harness_add (h, "kbc", "kbc", NULL);
+  tn_harness_start (h);
+  tn_harness_out8 (h, 0x64, 0x60);
+  tn_harness_out8 (h, 0x60, 0x44); /* translated, no interrupts */
+
+  set_ring (h, RING, RING);
+  tn_harness_type (h, "abc");
+  for (unsigned n = 0; n < 3; n++)
+    {
+      tn_harness_clock_step (h, 5 * TN_NS_PER_MS);
+      tn_harness_clock_step (h, 5 * TN_NS_PER_MS);
+      g_assert_true (tn_harness_in8 (h, 0x64) & 1);
+      set_ring (h, RING + 2 * n, RING + 2 * n + 2);
+      g_assert_cmpuint (take_keys (h), ==, 1);
+      set_ring (h, RING + 2 * n + 2, RING + 2 * n + 2);
+      tn_harness_clock_step (h, 10 * TN_NS_PER_MS);
+    }
+  g_assert_cmpuint (take_keys (h), ==, 0);
+
+  /* A key was left over when a system with a driver of its own started. */
+  set_ring (h, RING + 6, RING + 8);
+  tn_harness_reset (h);
+  tn_harness_out8 (h, 0x64, 0x60);
+  tn_harness_out8 (h, 0x60, 0x44);
+  tn_harness_type (h, "defghi");
+  g_assert_cmpuint (take_keys (h), ==, 6);
+  /* No ring at all. */
+  set_ring (h, 3, 0xffff);
+  tn_harness_type (h, "jkl");
+  g_assert_cmpuint (take_keys (h), ==, 3);
+  tn_harness_free (h);
+  g_unlink (path);
+  g_byte_array_unref (a);
+}
+
 static void
 refuses (const void *bytes, gsize size, const char *why)
 {
@@ -176,6 +246,7 @@ main (int argc, char **argv)
   g_test_add_func ("/firmware/acpi", test_acpi);
   g_test_add_func ("/firmware/writes", test_writes);
   g_test_add_func ("/firmware/mapping", test_mapping);
+  g_test_add_func ("/firmware/typing", test_typing);
   g_test_add_func ("/firmware/refusals", test_refusals);
   return g_test_run ();
 }

@@ -607,6 +607,62 @@ test_no_mouse (void)
   tn_harness_free (h);
 }
 
+/* Translated make codes that come within 10 ms each, one a time, with a pause before each. */
+static unsigned
+read_makes (TnHarness *h, uint8_t make, unsigned limit, int64_t pause)
+{
+  unsigned makes = 0;
+  for (int byte = next (h); byte != NOTHING; byte = next (h))
+    {
+      g_assert_true (byte == make || byte == (make | 0x80));
+      makes += byte == make;
+      if (makes == limit)
+        break;
+      tn_harness_clock_step (h, pause);
+    }
+  return makes;
+}
+
+/* A text is longer than the keyboard's buffer, and the guest takes its time: nothing is lost.  Keys
+   that are pressed after it come after it. */
+static void
+test_typing (void)
+{
+  TnHarness *h = new_kbc (0x45);
+  g_autofree char *text = g_strnfill (300, 'a');
+  tn_harness_type (h, text);
+  tn_harness_clock_step (h, 30 * TN_NS_PER_S);
+  g_assert_cmpuint (read_makes (h, 0x1e, 100, 40 * TN_NS_PER_MS), ==, 100);
+  tn_harness_clock_step (h, 20 * TN_NS_PER_S);
+  g_assert_cmpuint (read_makes (h, 0x1e, 100, 15 * TN_NS_PER_MS), ==, 100);
+  /* It stopped listening for a while. */
+  data (h, 0xf5);
+  g_assert_cmphex (next (h), ==, 0xfa);
+  tn_harness_clock_step (h, TN_NS_PER_S);
+  data (h, 0xf4);
+  while (next (h) != 0xfa)
+    ;
+  g_assert_cmpuint (read_makes (h, 0x1e, 101, 5 * TN_NS_PER_MS), ==, 100);
+  tn_harness_free (h);
+}
+
+/* Nobody reads: after a minute the rest is typed into the void, and a later text comes again. */
+static void
+test_typing_lost (void)
+{
+  TnHarness *h = new_kbc (0x45);
+  g_autofree char *text = g_strnfill (300, 'a');
+  tn_harness_type (h, text);
+  tn_harness_clock_step (h, 90 * TN_NS_PER_S);
+  unsigned makes = read_makes (h, 0x1e, 1000, TN_NS_PER_MS);
+  g_assert_cmpuint (makes, >, 4);
+  g_assert_cmpuint (makes, <, 100);
+  text[20] = 0;
+  tn_harness_type (h, text);
+  g_assert_cmpuint (read_makes (h, 0x1e, 1000, 15 * TN_NS_PER_MS), ==, 20);
+  tn_harness_free (h);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -621,6 +677,8 @@ main (int argc, char **argv)
   g_test_add_func ("/kbc/scan-codes", test_scan_codes);
   g_test_add_func ("/kbc/sets", test_sets);
   g_test_add_func ("/kbc/translation", test_translation);
+  g_test_add_func ("/kbc/typing", test_typing);
+  g_test_add_func ("/kbc/typing-lost", test_typing_lost);
   g_test_add_func ("/kbc/typematic", test_typematic);
   g_test_add_func ("/kbc/flood", test_flood);
   g_test_add_func ("/kbc/mouse-commands", test_mouse_commands);

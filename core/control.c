@@ -491,8 +491,9 @@ tn_control_call (const char *path, char **words, char **text, GError **error)
   else if (g_str_has_prefix (last, "error "))
     {
       char *reason;
+      int64_t number = g_ascii_strtoll (last + strlen ("error "), &reason, 10);
 
-      code = CLAMP (g_ascii_strtoll (last + strlen ("error "), &reason, 10), 1, 255);
+      code = CLAMP (number, 1, 255);
       *text = g_strdup (g_strstrip (reason));
     }
   else

@@ -43,11 +43,12 @@ static int64_t
 virtual_now (TnProcessor *p)
 {
   unsigned __int128 ns;
+  int64_t clock = tn_clock_now (p->clock);
 
   if (!p->counted || !p->cpu) /* it asks while it is being made */
-    return tn_clock_now (p->clock);
+    return clock;
   ns = (unsigned __int128) vmm_vcpu_instructions (p->cpu) * TN_NS_PER_S / p->ips;
-  return MAX ((int64_t) ns + p->skipped, tn_clock_now (p->clock));
+  return MAX ((int64_t) ns + p->skipped, clock);
 }
 
 /* Reading the clock is nearly half of a fast access.  A tick of the TSC is counted as a whole ns,

@@ -445,12 +445,13 @@ disk_realize (void *self, GError **error)
 static void
 say_goodbye (Disk *d)
 {
-  int64_t end = MIN (deadline (d), g_get_monotonic_time () + G_USEC_PER_SEC);
+  int64_t end = deadline (d), second = g_get_monotonic_time () + G_USEC_PER_SEC;
 
   if (d->nbd == NULL)
     return;
   if (nbd_aio_is_ready (d->nbd) > 0 && nbd_aio_disconnect (d->nbd, 0) == 0)
-    while (nbd_aio_is_closed (d->nbd) == 0 && nbd_aio_is_dead (d->nbd) == 0 && turn (d->nbd, end))
+    while (nbd_aio_is_closed (d->nbd) == 0 && nbd_aio_is_dead (d->nbd) == 0
+           && turn (d->nbd, MIN (end, second)))
       ;
   drop (d);
 }

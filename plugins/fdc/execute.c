@@ -41,6 +41,13 @@ soon (const Fdc *f)
   return tn_device_now (f->device) + TURNAROUND;
 }
 
+static int64_t
+not_before (const Fdc *f, int64_t when)
+{
+  int64_t first = soon (f);
+  return MAX (when, first);
+}
+
 /* ---- Which command is it ---- */
 
 static bool
@@ -301,7 +308,7 @@ take_id (Fdc *f)
       return;
     }
   memset (f->buffer, f->command[5], sizeof f->buffer);
-  enter (f, STAGE_PASS_WRITE, MAX (f->sector_end, soon (f)));
+  enter (f, STAGE_PASS_WRITE, not_before (f, f->sector_end));
 }
 
 /* The bytes of a sector are complete, or as complete as terminal count leaves them. */
@@ -322,7 +329,7 @@ exchanged (Fdc *f)
   else if (fdc_code (f) == CMD_FORMAT)
     take_id (f);
   else
-    enter (f, STAGE_PASS_WRITE, MAX (f->sector_end, soon (f)));
+    enter (f, STAGE_PASS_WRITE, not_before (f, f->sector_end));
 }
 
 size_t
@@ -521,7 +528,7 @@ read_id (Fdc *f)
           f->r = i + 1;
         }
     }
-  enter (f, STAGE_READ_ID, MAX (best, soon (f)));
+  enter (f, STAGE_READ_ID, not_before (f, best));
 }
 
 static void

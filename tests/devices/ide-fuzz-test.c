@@ -390,7 +390,8 @@ make_table (Table *t, uint32_t size)
     {
       Piece *p = &t->piece[t->pieces++];
       uint32_t most = MIN (rest, 65536);
-      p->count = one_in (3) ? most : MIN (most, 2 * (1 + roll (8192)));
+      p->count = one_in (3) ? 65536 : 2 * (1 + roll (8192));
+      p->count = MIN (p->count, most);
       p->address = at;
       rest -= p->count;
       at += p->count + roll (64) * 2;

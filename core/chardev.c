@@ -147,21 +147,34 @@ hold (GByteArray *held, const uint8_t *bytes, size_t size)
   return some;
 }
 
+/* Moves some of what is held: a copy, as whoever gets it may answer at once, and the answer may be
+   held behind it, and move it.  Returns false if nothing was taken. */
+static bool
+move_some (TnMachine *m, Pipe *pipe, GByteArray *held,
+           size_t (*give) (TnMachine *m, Pipe *pipe, const uint8_t *bytes, size_t size))
+{
+  uint8_t part[HOLD_MAX];
+  size_t size = MIN (held->len, sizeof part), some;
+
+  if (size == 0)
+    return false;
+  memcpy (part, held->data, size);
+  some = give (m, pipe, part, size);
+  g_byte_array_remove_range (held, 0, some);
+  return some > 0;
+}
+
 /* Moves what is held as far as both sides let it.  Not entered twice: a side may call back. */
 static void
 move_held (TnMachine *m, Pipe *pipe)
 {
-  size_t some;
-
   if (pipe->moving)
     return;
   pipe->moving = true;
-  while (pipe->to_front->len > 0
-         && (some = give_front (m, pipe, pipe->to_front->data, pipe->to_front->len)) > 0)
-    g_byte_array_remove_range (pipe->to_front, 0, some);
-  while (pipe->to_back->len > 0
-         && (some = give_back (m, pipe, pipe->to_back->data, pipe->to_back->len)) > 0)
-    g_byte_array_remove_range (pipe->to_back, 0, some);
+  while (move_some (m, pipe, pipe->to_front, give_front))
+    continue;
+  while (move_some (m, pipe, pipe->to_back, give_back))
+    continue;
   pipe->moving = false;
 }
 

@@ -727,6 +727,62 @@ test_growing_room (void)
   tn_harness_free (h);
 }
 
+/* A receiver answers at once, and the other side echoes the answer, while the receiver still looks
+   at what it got. */
+static size_t
+answering_room (void *self, void *data)
+{
+  return ((Probe *) self)->state[0];
+}
+
+static void
+answering_receive (void *self, const uint8_t *bytes, size_t size, void *data)
+{
+  Probe *p = self;
+  uint8_t answer[3000];
+
+  p->state[0] -= MIN (size, p->state[0]);
+  memset (answer, '-', sizeof answer);
+  tn_char_send (p->data[0], answer, sizeof answer);
+  note ("%.*s", (int) MIN (size, 4), bytes);
+}
+
+static bool
+answering_realize (Probe *p, GError **error)
+{
+  static const TnCharFrontOps ops = { .room = answering_room, .receive = answering_receive };
+
+  p->data[0] = tn_device_char (p->device, p->link, &ops, NULL, error);
+  return p->data[0] != NULL;
+}
+
+static size_t
+echoing_send (void *self, const uint8_t *bytes, size_t size)
+{
+  tn_device_char_receive (((Probe *) self)->device, bytes, size);
+  return size;
+}
+
+static void
+test_answered_at_once (void)
+{
+  static const ProbeHooks front = { .realize = answering_realize };
+  static const ProbeHooks back = { .chars = { .send = echoing_send } };
+  TnHarness *h = tn_harness_new (1 << 20);
+
+  add (h, "front", "device-char", &front, "back");
+  add (h, "back", "char", &back, NULL);
+  tn_harness_start (h);
+  tn_device_char_receive (tn_harness_device (h, "back"), (const uint8_t *) "held", 4);
+  probe (h, "front")->state[0] = 4;
+  tn_char_accept (probe (h, "front")->data[0]);
+  check ("held");
+  probe (h, "front")->state[0] = 4;
+  tn_char_accept (probe (h, "front")->data[0]);
+  check ("----");
+  tn_harness_free (h);
+}
+
 /* ---- Blocks of port cycles ---- */
 
 static uint32_t
@@ -919,6 +975,7 @@ main (int argc, char **argv)
   g_test_add_func ("/core/timers", test_timers);
   g_test_add_func ("/core/chars", test_chars);
   g_test_add_func ("/core/chars/growing-room", test_growing_room);
+  g_test_add_func ("/core/chars/answered-at-once", test_answered_at_once);
   g_test_add_func ("/core/ports/short-blocks", test_short_blocks);
   g_test_add_func ("/core/disks", test_disks);
   g_test_add_func ("/core/descriptors", test_descriptors);

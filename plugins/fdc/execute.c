@@ -35,6 +35,14 @@ enter (Fdc *f, FdcStage stage, int64_t due)
   tn_timer_set (f->stage_timer, due);
 }
 
+/* Until the disk turns again, which may be never. */
+static void
+wait_for_index (Fdc *f)
+{
+  f->sector_end = TN_TIME_NEVER;
+  enter (f, STAGE_STILL, TN_TIME_NEVER);
+}
+
 static int64_t
 soon (const Fdc *f)
 {
@@ -443,7 +451,7 @@ search (Fdc *f)
   uint8_t cylinder;
   if (!fdc_drive_turns (d))
     {
-      enter (f, STAGE_STILL, TN_TIME_NEVER);
+      wait_for_index (f);
       return;
     }
   if (!fdc_drive_readable (d, f->head, f->command[0] & COMMAND_MFM, &cylinder))
@@ -537,7 +545,7 @@ begin (Fdc *f)
   const FdcDrive *d = fdc_selected (f);
   uint8_t code = fdc_code (f);
   if (!fdc_drive_turns (d))
-    enter (f, STAGE_STILL, TN_TIME_NEVER);
+    wait_for_index (f);
   else if (is_write (f) && d->read_only)
     fail_at (f, ST1_NW, 0, soon (f));
   else if (code == CMD_READ_ID)
@@ -600,7 +608,7 @@ fdc_execute_motors (Fdc *f)
   if (f->stage == STAGE_STILL && turns)
     begin (f);
   else if (waits && !turns)
-    enter (f, STAGE_STILL, TN_TIME_NEVER);
+    wait_for_index (f);
 }
 
 /* A command that is under way has lost its disk. */
@@ -662,12 +670,14 @@ fdc_stage_event (void *self, void *data)
 
 /* ---- State ---- */
 
+/* Rate, head and medium may have become others since the stage began: that shows in the next one.
+ */
 static bool
 stage_fits (const Fdc *f)
 {
   const FdcDrive *d = &f->drives[f->command[1] & DOR_DRIVE];
   bool format = fdc_code (f) == CMD_FORMAT;
-  uint8_t cylinder;
+  bool data = f->stage == STAGE_TO_HOST || f->stage == STAGE_FROM_HOST;
   if (f->stage >= N_STAGES || f->pos > sizeof f->buffer || f->length > sizeof f->buffer
       || f->head > 1)
     return false;
@@ -675,18 +685,16 @@ stage_fits (const Fdc *f)
     return true;
   if (f->stage == STAGE_SEEK)
     return d->seeking && d->implied;
-  if (!d->format || (format && (!f->command[3] || (f->stage != STAGE_INDEX && !f->left))))
+  if (format && (!f->command[3] || (f->stage != STAGE_INDEX && !f->left)))
     return false;
   if (f->stage == STAGE_INDEX || f->stage == STAGE_READ_ID)
-    return true;
-  if ((f->stage == STAGE_TO_HOST || f->stage == STAGE_FROM_HOST) && f->pos >= f->length)
+    return format || fdc_code (f) == CMD_READ_ID;
+  if (data && f->pos >= f->length)
     return false;
   if (format && f->stage == STAGE_FROM_HOST)
     return f->length == 4;
-  return f->r && f->r <= d->format->sectors && f->head < d->format->heads
-         && f->c < d->format->cylinders
-         && (f->length <= sector_bytes (d) || f->stage == STAGE_SEARCH)
-         && fdc_drive_readable (d, f->head, true, &cylinder);
+  return d->format && f->r && f->r <= d->format->sectors && f->head < d->format->heads
+         && f->c < d->format->cylinders && (!data || f->length <= sector_bytes (d));
 }
 
 bool

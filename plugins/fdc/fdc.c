@@ -73,7 +73,7 @@ fdc_finish (Fdc *f, unsigned n_result, bool interrupt)
 {
   f->stage = STAGE_NONE;
   fdc_update_irq (f); /* of a byte that was not fetched: the end is an edge of its own */
-  f->stage_due = TN_TIME_NEVER;
+  f->stage_due = f->sector_end = TN_TIME_NEVER;
   tn_timer_cancel (f->stage_timer);
   f->pulse = false;
   f->n_command = 0;

@@ -124,7 +124,7 @@ interfere (void)
   if (quiet)
     return;
   calm = false;
-  switch (roll (9))
+  switch (roll (10))
     {
     case 0: twins_out (&twins, DOR, one_in (2) ? value : (value & 0x3f) | 0x0c, 1); break;
     case 1: twins_out (&twins, DSR, one_in (2) ? 0x80 : value, 1); break;
@@ -134,6 +134,7 @@ interfere (void)
     case 5: set_medium (d, one_in (2), d->error); break;
     case 6: set_medium (d, d->present, one_in (2) ? 0 : PICK (EIO, EROFS, ENOMEDIUM)); break;
     case 7: twins_out (&twins, 0x0a, value & 7, 1); break;
+    case 8: twins_step (&twins, one_in (8) ? 9000 * TN_NS_PER_S : roll (2000) * MS); break;
     default:
       if (one_in (8))
         twins_reset (&twins);

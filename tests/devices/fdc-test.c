@@ -690,6 +690,57 @@ test_state (void)
   tn_harness_free (h);
 }
 
+/* Hours after a command it can still be saved and loaded; and while one is under way, whatever rate
+   the guest has set meanwhile, and whatever there was on the other drive before. */
+static void
+test_late_state (void)
+{
+  TnHarness *h = tn_harness_new (1 << 20);
+  fill (disk, sizeof disk);
+  tn_harness_add_block (h, "a", disk, SIZE_HD, 512, false, true);
+  tn_harness_add_block (h, "b", disk, 1232 * 1024, 512, false, true);
+  tn_harness_add (h, "dma", "dma", NULL);
+  tn_harness_add (h, "fdc", "fdc", "drive-a", "a", "drive-b", "b", NULL);
+  tn_harness_start (h);
+  tn_harness_out8 (h, 0xd6, 0xc0);
+  tn_harness_out8 (h, 0xd4, 0x00);
+  bring_up (h, 0);
+  tn_harness_out8 (h, DOR, 0x3d);
+  SEND (h, 0x07, 0x01);
+  g_assert_true (wait_irq (h, 900));
+  SEND (h, 0x08);
+  EXPECT (h, 0x21, 0x00);
+  program_dma (h, TO_MEMORY, MEMORY, 1024);
+  SEND (h, 0x46, 0x01, 0, 0, 1, 3, 8, 0x1b, 0xff);
+  g_assert_true (wait_irq (h, 500));
+  EXPECT (h, 0x01, 0, 0, 0, 0, 2, 3);
+  tn_harness_clock_step (h, 10000 * TN_NS_PER_S);
+  roundtrip (h, "fdc");
+
+  program_dma (h, TO_MEMORY, MEMORY, 18 * 512);
+  SEND (h, 0x46, 0x00, 0, 0, 1, 2, 18, 0x1b, 0xff);
+  for (unsigned i = 0; i < 100; i++)
+    {
+      roundtrip (h, "fdc");
+      tn_harness_settle (h);
+      tn_harness_clock_step (h, 4 * MS);
+    }
+  EXPECT (h, 0, 0, 0, 1, 0, 1, 2);
+  check_memory (h, 0, 18 * 512);
+
+  program_dma (h, TO_MEMORY, MEMORY, 512);
+  SEND (h, 0x46, 0x00, 0, 0, 1, 2, 18, 0x1b, 0xff);
+  tn_harness_out8 (h, CCR, 2);
+  for (unsigned i = 0; i < 100; i++)
+    {
+      roundtrip (h, "fdc");
+      tn_harness_settle (h);
+      tn_harness_clock_step (h, 4 * MS);
+    }
+  EXPECT (h, 0, 0, 0, 0, 0, 2, 2);
+  tn_harness_free (h);
+}
+
 /* An automatic drive stays what its first disk made it, even if another plugin finds it empty. */
 static void
 test_swap_empty (void)
@@ -814,6 +865,7 @@ main (int argc, char **argv)
   g_test_add_func ("/fdc/change", test_change);
   g_test_add_func ("/fdc/facts", test_facts);
   g_test_add_func ("/fdc/state", test_state);
+  g_test_add_func ("/fdc/late-state", test_late_state);
   g_test_add_func ("/fdc/swap-empty", test_swap_empty);
   g_test_add_func ("/fdc/abort", test_abort);
   g_test_add_func ("/fdc/fuzz", test_fuzz);

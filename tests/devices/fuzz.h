@@ -204,12 +204,12 @@ twins_disturb (Twins *t)
     {
     case 0: roundtrip (t->h[1], t->device); break;
     case 1:
-      g_assert_true (tn_harness_swap (t->h[1], t->device, NULL, &error));
+      tn_harness_swap (t->h[1], t->device, NULL, &error);
       g_assert_no_error (error);
       break;
     default:
       state = tn_harness_save (t->h[1]);
-      g_assert_true (tn_harness_load (t->h[1], state, &error));
+      tn_harness_load (t->h[1], state, &error);
       g_assert_no_error (error);
     }
   twins_settle (t);

@@ -523,7 +523,8 @@ static void
 one (void)
 {
   bool tampering = one_in (4);
-  quiet = false;
+  quiet = pio = false;
+  track[0] = track[1] = 0;
   make_machine ();
   bring_up (0);
   for (unsigned n = 30 + roll (60); n > 0; n--)

@@ -180,10 +180,13 @@ twins_line (Twins *t, const char *name)
   return level[0];
 }
 
+/* Requests that are under way may be before it or behind it, and not alike: they come home first.
+ */
 static inline void
 twins_block (Twins *t, const char *name, bool present, int error)
 {
   TELL ("block %s present %d error %d\n", name, present, error);
+  twins_settle (t);
   BOTH (t, i)
   {
     tn_harness_block_present (t->h[i], name, present);

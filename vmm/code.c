@@ -210,6 +210,7 @@ vmm_engine_flush (VmmVcpu *c)
     return;
   engine->count = engine->offsets_used = engine->patches = 0;
   emit_common (engine);
+  vmm_spaces_forget (c);
   vmm_jump_reset (c);
   c->stat.code_flushes++;
   if (c->config.forgotten)

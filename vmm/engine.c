@@ -74,14 +74,6 @@ vmm_engine_stats (VmmEngine *engine, VmmStat stats[VMM_ENGINE_TOP])
   return n;
 }
 
-/* C runs from here on. */
-static inline void
-left_code (VmmVcpu *c)
-{
-  if (VMM_UNLIKELY (c->fpu.note | c->fpu.fds_of))
-    vmm_fpu_resolve (c);
-}
-
 /* ---- Called by translated code ---- */
 
 /* An exit has taken it away; else it is there, and the store, which waits for all before it, would
@@ -121,7 +113,7 @@ uint32_t
 vmm_engine_slow (VmmVcpu *c, uint32_t offset)
 {
   c->stat.slow_calls++;
-  left_code (c);
+  vmm_left_code (c);
   return by_handler (c, vmm_insn_at (c, offset));
 }
 
@@ -132,7 +124,7 @@ vmm_engine_miss (VmmVcpu *c, uint32_t linear, uint32_t offset, uint32_t write)
 {
   const VmmInsn *insn = vmm_insn_at (c, offset);
   c->stat.misses++;
-  left_code (c);
+  vmm_left_code (c);
   settle (c, insn, insn->index_in_block);
   if (insn->hints & VMM_HINT_FPU)
     vmm_fpu_note_block (c, insn); /* it may fault */
@@ -157,6 +149,7 @@ vmm_engine_tail (VmmVcpu *c, uint32_t offset)
 {
   VmmEngine *engine = c->engine;
   const VmmInsn *insn = vmm_insn_at (c, offset);
+  vmm_left_code (c);
   settle (c, insn, insn->index_in_block);
   count (c, insn);
   c->stat.tails++;
@@ -243,14 +236,17 @@ next_code (VmmVcpu *c)
   return NULL;
 }
 
-/* A jump within a page. */
+/* A jump within a page, or to another one of a program that has a space. */
 static void
 link_exit (VmmVcpu *c, uint32_t site, const VmmBlock *to)
 {
   VmmEngine *engine = c->engine;
   const VmmCode *from = vmm_code_at (engine, site);
-  if ((c->config.stress & VMM_STRESS_UNLINKED) || !from
-      || from->block->address >> 12 != to->address >> 12)
+  if ((c->config.stress & VMM_STRESS_UNLINKED) || !from)
+    return;
+  bool near = !((from->block->eip ^ to->eip) & ~0xfffu)
+              && from->block->address >> 12 == to->address >> 12;
+  if (!near && !vmm_space_link (c, from->block, to, site))
     return;
   vmm_code_link (engine, site, to->code);
   c->stat.links++;
@@ -337,7 +333,7 @@ enter (VmmVcpu *c, const VmmBlock *b)
   atomic_store (&engine->in_code, true);
   VmmBack back = vmm_enter (c, c->now, engine->code + b->code);
   atomic_store_explicit (&engine->in_code, false, memory_order_relaxed);
-  left_code (c);
+  vmm_left_code (c);
   if (VMM_UNLIKELY (engine->patches))
     vmm_code_restore (engine);
   return back;

@@ -105,8 +105,15 @@ void vmm_code_restore (VmmEngine *engine);
 /* x87 instructions of the block before `insn`, which is at c->eip, have been executed by translated
    code: the last one's pointers.  (translate_fpu.c) */
 void vmm_fpu_note_block (VmmVcpu *c, const VmmInsn *insn);
-/* What translated code noted of x87 instructions becomes pointers: first thing when it is left. */
+/* What translated code noted of x87 instructions becomes pointers. */
 void vmm_fpu_resolve (VmmVcpu *c);
+/* First thing when C runs that may change or look at what those depend on: CS, DS ..., blocks. */
+static inline void
+vmm_left_code (VmmVcpu *c)
+{
+  if (VMM_UNLIKELY (c->fpu.note | c->fpu.fds_of))
+    vmm_fpu_resolve (c);
+}
 /* Translates b; false if there is no room (flush, and look the block up again). */
 bool vmm_translate (VmmVcpu *c, VmmBlock *b);
 /* Bytes that a block takes at most. */
@@ -168,6 +175,11 @@ void vmm_space_sample (VmmVcpu *c);
 void vmm_spaces_flushed (VmmVcpu *c);
 void vmm_space_flush_page (VmmVcpu *c, uint32_t linear);
 void vmm_spaces_protect (VmmVcpu *c, uint32_t page_address);
+/* The jump at `site` of `from` may be linked to `to` on another page; it is undone when the space no
+   longer has that page there, or another space comes. */
+bool vmm_space_link (VmmVcpu *c, const VmmBlock *from, const VmmBlock *to, uint32_t site);
+/* All code was forgotten. */
+void vmm_spaces_forget (VmmVcpu *c);
 /* Where in the current space (and what lies behind it) a host address is, or VMM_NO_TRAP. */
 #define VMM_NO_TRAP UINT64_MAX
 uint64_t vmm_space_offset (const VmmVcpu *c, uintptr_t address);

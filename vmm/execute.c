@@ -33,7 +33,8 @@ current_key (const VmmVcpu *c, bool single)
   if (vmm_is_flat (&c->seg[VMM_DS]) && vmm_is_flat (&c->seg[VMM_SS])
       && vmm_is_flat (&c->seg[VMM_ES]) && !vmm_ac_on (c))
     key |= VMM_KEY_FLAT;
-  if (c->space && c->user && c->code32 && c->stack32 && (key & VMM_KEY_FLAT))
+  if (c->space && c->user && c->code32 && c->stack32 && (key & VMM_KEY_FLAT)
+      && c->seg[VMM_CS].base == 0)
     key |= VMM_KEY_SPACE;
   return key;
 }

@@ -300,7 +300,7 @@ vmm_again (VmmVcpu *c)
 #define VMM_KEY_SMM     8u  /* other memory at the same address */
 #define VMM_KEY_SINGLE  16u /* one instruction a block */
 #define VMM_KEY_USER    32u /* in look-ups only */
-#define VMM_KEY_SPACE   128u /* user program with a space (space.c): 32 bits, flat */
+#define VMM_KEY_SPACE   128u /* user program with a space (space.c): 32 bits, flat, CS too */
 #define VMM_KEY_ADDITIONS 64u /* synthetic instructions exist (the same for all of a processor) */
 #define VMM_KEYS        128u
 

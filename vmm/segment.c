@@ -10,6 +10,7 @@
  * In real mode a load changes selector and base alone and keeps limit, D/B and G ("unreal" mode);
  * in v86 mode it makes a 64 KiB segment of privilege 3.
  */
+#include "engine.h"
 #include "system.h"
 
 /* ---- Cached segments ---- */
@@ -219,6 +220,7 @@ vmm_engine_segment (VmmVcpu *c, uint32_t selector, uint32_t s)
 {
   VmmSegment made;
   const VmmSegment *to = &made;
+  vmm_left_code (c);
   if (!vmm_protected (c))
     {
       made = vmm_v86 (c) ? vmm_segment_v86 ((uint16_t) selector)

@@ -21,6 +21,10 @@
  * would not be mapped so any more goes (vmm_spaces_flushed).  So a space lives through switches to
  * other address spaces and back, which a timer of the guest's may cause at any time.
  *
+ * Jumps from page to page are linked while a space is current (vmm_space_link).  The pages that
+ * they lead to are looked up again at each flush; if one has gone, or another space becomes
+ * current, all such links are undone.
+ *
  * A page costs some 10 us to map by a trap, 5 us without, and saves a nanosecond or two an access.
  * So only programs that run for long get a space: a program is sampled each time slice (a
  * millisecond), and after PROMOTE samples has one, with the pages that it used last.  A trap that
@@ -51,6 +55,8 @@
 #define CREDIT_SAMPLE 6 /* more for each sample */
 #define WORTH_NS 25000u
 #define LEVEL_MAX 5u
+#define LINKS_MAX 16384u
+#define TARGETS_MAX 1024u
 #define WALKS 256u /* pages that are looked up again cost as much as one that is mapped */
 
 #ifndef HWCAP2_FSGSBASE
@@ -77,8 +83,17 @@ struct VmmSpace {
   uint16_t *index; /* by linear page: place in `pages` + 1 */
 };
 
+/* A page that jumps from other pages are linked to. */
+typedef struct {
+  uint32_t page, phys;
+} Target;
+
 struct VmmSpaces {
   VmmSpace list[SPACES];
+  VmmSpace *linked;                      /* whose the links are, or NULL */
+  uint32_t links[LINKS_MAX], link_count; /* sites in the code cache */
+  Target targets[TARGETS_MAX];
+  uint32_t target_count;
   uint64_t clock;
   uint32_t mapped; /* pages, of all */
   bool fsgsbase;
@@ -188,6 +203,78 @@ look_at_all (VmmVcpu *c, VmmSpace *s)
   s->credit -= (int) (s->count / WALKS);
 }
 
+/* ---- Links to other pages ---- */
+
+void
+vmm_spaces_forget (VmmVcpu *c)
+{
+  if (!c->spaces)
+    return;
+  c->spaces->linked = NULL;
+  c->spaces->link_count = c->spaces->target_count = 0;
+}
+
+static void
+unlink_all (VmmVcpu *c)
+{
+  VmmSpaces *spaces = c->spaces;
+  for (uint32_t n = 0; n < spaces->link_count; n++)
+    {
+      const VmmCode *code = vmm_code_at (c->engine, spaces->links[n]);
+      for (unsigned k = 0; code && k < 2; k++)
+        if (code->exits[k] == spaces->links[n])
+          vmm_code_link (c->engine, spaces->links[n], code->stubs[k]);
+    }
+  vmm_spaces_forget (c);
+}
+
+static bool
+add_target (VmmSpaces *spaces, uint32_t page, uint32_t phys)
+{
+  uint32_t n = spaces->target_count;
+  while (n > 0 && spaces->targets[n - 1].page != page)
+    n--;
+  if (n > 0)
+    return spaces->targets[n - 1].phys == phys;
+  if (spaces->target_count == TARGETS_MAX)
+    return false;
+  spaces->targets[spaces->target_count++] = (Target){ page, phys };
+  return true;
+}
+
+bool
+vmm_space_link (VmmVcpu *c, const VmmBlock *from, const VmmBlock *to, uint32_t site)
+{
+  VmmSpaces *spaces = c->spaces;
+  uint32_t page = to->eip >> 12, phys = to->address & ~0xfffu;
+  if (!c->space || !(from->key & to->key & VMM_KEY_SPACE))
+    return false;
+  if (spaces->link_count == LINKS_MAX || !add_target (spaces, page, phys))
+    {
+      unlink_all (c);
+      add_target (spaces, page, phys);
+    }
+  spaces->linked = c->space;
+  spaces->links[spaces->link_count++] = site;
+  return true;
+}
+
+/* Are the targets where they were?  For all pages, or one. */
+static void
+look_at_targets (VmmVcpu *c, const uint32_t *page)
+{
+  VmmSpaces *spaces = c->spaces;
+  VmmPeek p;
+  for (uint32_t n = 0; n < spaces->target_count; n++)
+    {
+      const Target *t = &spaces->targets[n];
+      if ((page && *page != t->page) || (vmm_peek (c, t->page << 12, &p) && p.phys == t->phys))
+        continue;
+      unlink_all (c);
+      return;
+    }
+}
+
 /* ---- Which one is current ---- */
 
 static void
@@ -200,6 +287,8 @@ make_current (VmmVcpu *c, VmmSpace *s)
   c->stop_block = true;
   if (s)
     {
+      if (c->spaces->linked && c->spaces->linked != s)
+        unlink_all (c);
       s->used = ++c->spaces->clock;
       c->stat.space_switches++;
       set_gs (c->spaces, (uintptr_t) s->base);
@@ -412,12 +501,15 @@ promote (VmmVcpu *c, VmmSpace *s)
 }
 
 static VmmSpace *
-sampled (VmmSpaces *spaces, uint32_t cr3)
+sampled (VmmVcpu *c, uint32_t cr3)
 {
+  VmmSpaces *spaces = c->spaces;
   VmmSpace *s = find (spaces, cr3);
   if (!s)
     {
       s = oldest (spaces);
+      if (spaces->linked == s)
+        unlink_all (c);
       drop_all (spaces, s);
       s->cr3 = cr3;
       s->known = true;
@@ -435,13 +527,15 @@ vmm_spaces_flushed (VmmVcpu *c)
   if (!c->spaces)
     return;
   if (possible (c))
-    s = always (c) ? sampled (c->spaces, c->cr3) : find (c->spaces, c->cr3);
+    s = always (c) ? sampled (c, c->cr3) : find (c->spaces, c->cr3);
   if (s && !s->on && always (c))
     promote (c, s);
   if (s && !s->on)
     s = NULL;
   if (s)
     look_at_all (c, s);
+  if (s && c->spaces->linked == s)
+    look_at_targets (c, NULL);
   make_current (c, s);
   if (s)
     look_at_credit (c, s);
@@ -453,7 +547,9 @@ vmm_space_flush_page (VmmVcpu *c, uint32_t linear)
   VmmSpace *s = c->space;
   if (!s)
     return;
-  uint32_t n = s->index[linear >> 12];
+  uint32_t page = linear >> 12, n = s->index[page];
+  if (c->spaces->linked == s)
+    look_at_targets (c, s->large ? NULL : &page);
   if (s->large)
     look_at_all (c, s);
   else if (n)
@@ -480,7 +576,7 @@ vmm_space_sample (VmmVcpu *c)
 {
   if (!c->spaces || !c->user || !possible (c))
     return;
-  VmmSpace *s = sampled (c->spaces, c->cr3);
+  VmmSpace *s = sampled (c, c->cr3);
   if (s->on)
     {
       if (s->credit < CREDIT << s->level)

@@ -4,7 +4,8 @@
  *
  * Within a page: a jump that first leads to its stub, which asks the dispatcher, which links it to
  * the code of its target.  Both lie on the same page, so no change of the mapping can come between.
- * To other pages, and where the target is not known: by the tables of jump.c.
+ * To other pages, and where the target is not known: by the tables of jump.c.  A program that has a
+ * space is linked to other pages, too: space.c watches where they are mapped.
  */
 #include "translate.h"
 
@@ -45,8 +46,8 @@ vmm_emit_indirect (Translator *t)
 static bool
 by_tables (const Translator *t, uint32_t target)
 {
-  return vmm_in_segment (t, target) && !same_page (t, target) && !(t->c->seg[VMM_CS].base & 0xfff)
-         && t->engine->bmi2;
+  return !t->space && vmm_in_segment (t, target) && !same_page (t, target)
+         && !(t->c->seg[VMM_CS].base & 0xfff) && t->engine->bmi2;
 }
 
 static void
@@ -54,7 +55,7 @@ add_exit (Translator *t, uint8_t *site, uint32_t target)
 {
   Stub *s = vmm_add_stub (t, by_tables (t, target) ? S_CROSS : S_EXIT, site);
   s->eip = target;
-  s->link = same_page (t, target);
+  s->link = t->space || same_page (t, target);
 }
 
 void

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Spaces (space.c): a user program whose accesses the host's MMU translates sees what the page
+ * tables say, as after any flush.  Runs the guest of space.asm and compares what it saw, on the
+ * engine under test, and on the translator with a space at once; there it looks that the space was
+ * used.
+ */
+#include "engine.h"
+#include "vcpu.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define RAM 0x400000u
+#define BASE 0x8000u
+#define GDT 0x1000u
+#define IDT 0x2000u
+#define TSS 0x4000u
+#define STACK 0x6000u /* the kernel's */
+#define USER_STACK 0x290000u
+#define DIRECTORY 0x10000u /* of A; its table behind it; then the same of B */
+#define RESULTS 0x280000u
+#define FROM 0x302000u
+#define TO 0x303000u
+#define P 0x200000u
+#define Q 0x201000u
+#define ONE 0x202000u
+#define TWO 0x203000u
+#define JUMP 0x204000u
+
+extern const uint8_t space_guest[], space_guest_end[];
+
+static const uint32_t expected[] = {
+  0x50505050, 0x51515151, 0x50505050, 0x51515151, 0x50505050,    /* pages change */
+  0x20,       0x60,       0x60,                                  /* A and D */
+  7,          0x52525252, 4,          0x52525252, 5,             /* rights */
+  0x77881122, 0xb2c3d444, 0x556677a1,                            /* across pages */
+  1,          2,          3,                                     /* code */
+  1,          2,          1,          2,          1,          2, /* jumps */
+};
+
+static void
+put (VmmVm *vm, uint32_t address, const void *data, size_t size)
+{
+  vmm_vm_write (vm, address, data, (uint32_t) size);
+}
+
+static void
+put32 (VmmVm *vm, uint32_t address, uint32_t v)
+{
+  put (vm, address, &v, sizeof v);
+}
+
+static void
+put64 (VmmVm *vm, uint32_t address, uint64_t v)
+{
+  put (vm, address, &v, sizeof v);
+}
+
+static void
+put_gate (VmmVm *vm, unsigned vector, uint32_t target)
+{
+  put64 (vm, IDT + vector * 8,
+         (target & 0xffff) | 8 << 16 | 0xee00ull << 32 | (uint64_t) (target & 0xffff0000) << 32);
+}
+
+static void
+put_tables (VmmVm *vm, uint32_t directory, uint32_t x, uint32_t to)
+{
+  uint32_t table = directory + 0x1000;
+  put32 (vm, directory, table | 7);
+  for (uint32_t n = 0; n < 1024; n++)
+    put32 (vm, table + n * 4, n << 12 | 7);
+  put32 (vm, table + 0x300 * 4, x | 7);
+  put32 (vm, table + 0x301 * 4, Q | 7);
+  put32 (vm, table + 0x302 * 4, JUMP | 7);
+  put32 (vm, table + 0x303 * 4, to | 7);
+}
+
+static void
+put_function (VmmVm *vm, uint32_t address, uint32_t value)
+{
+  const uint8_t mov = 0xb8, ret = 0xc3;
+  put (vm, address, &mov, 1);
+  put32 (vm, address + 1, value);
+  put (vm, address + 5, &ret, 1);
+}
+
+static void
+fill_memory (VmmVm *vm)
+{
+  const uint32_t *handlers = (const uint32_t *) space_guest;
+  const uint8_t jmp = 0xe9;
+  put (vm, BASE, space_guest, (size_t) (space_guest_end - space_guest));
+  put64 (vm, GDT + 8, 0x00cf9b000000ffffull);
+  put64 (vm, GDT + 16, 0x00cf93000000ffffull);
+  put64 (vm, GDT + 24, 0x00cffb000000ffffull);
+  put64 (vm, GDT + 32, 0x00cff3000000ffffull);
+  put32 (vm, TSS + 4, STACK);
+  put32 (vm, TSS + 8, 0x10);
+  put_gate (vm, 0x30, BASE + handlers[1]);
+  put_gate (vm, EX_PF, BASE + handlers[2]);
+  put_tables (vm, DIRECTORY, P, ONE);
+  put_tables (vm, DIRECTORY + 0x2000, Q, TWO);
+  put_function (vm, ONE, 1);
+  put_function (vm, TWO, 2);
+  put (vm, JUMP, &jmp, 1);
+  put32 (vm, JUMP + 1, TO - (FROM + 5));
+}
+
+static bool
+start (VmmVcpu *c)
+{
+  VmmVcpuState s;
+  vmm_vcpu_get_state (c, &s);
+  for (int n = 0; n < 6; n++)
+    s.segment[n] = (VmmSegmentState){ 0x23, 0xc0f3, 0, 0xffffffffu };
+  s.segment[VMM_CS] = (VmmSegmentState){ 0x1b, 0xc0fb, 0, 0xffffffffu };
+  s.tr = (VmmSegmentState){ 0x28, 0x8b, TSS, 0x67 };
+  s.cpl = 3;
+  s.cr0 = CR0_PG | CR0_PE | CR0_ET;
+  s.cr3 = DIRECTORY;
+  s.eip = BASE + *(const uint32_t *) space_guest;
+  s.eflags = FL_1;
+  s.gpr[VMM_ESP] = USER_STACK;
+  s.gdt_base = GDT;
+  s.gdt_limit = 0x2f;
+  s.idt_base = IDT;
+  s.idt_limit = 0x7ff;
+  return vmm_vcpu_set_state (c, &s) == NULL;
+}
+
+static bool
+results_are_right (VmmVm *vm)
+{
+  bool ok = true;
+  for (unsigned n = 0; n < sizeof expected / sizeof expected[0]; n++)
+    {
+      uint32_t saw;
+      vmm_vm_read (vm, RESULTS + n * 4, &saw, sizeof saw);
+      if (saw == expected[n])
+        continue;
+      printf ("step %u: %x, %x wanted\n", n, saw, expected[n]);
+      ok = false;
+    }
+  return ok;
+}
+
+static uint64_t
+counter (const VmmVcpu *c, const char *name)
+{
+  VmmStat stats[128];
+  size_t n = vmm_vcpu_stats (c, stats, 128);
+  while (n-- > 0)
+    if (!strcmp (stats[n].name, name))
+      return stats[n].value;
+  return 0;
+}
+
+static bool
+run (const VmmVcpuConfig *config, const char *name)
+{
+  const char *error;
+  VmmVm *vm = vmm_vm_new (RAM, &error);
+  VmmVcpu *c = vm ? vmm_vcpu_new (vm, config, &error) : NULL;
+  VmmExitReason reason = VMM_EXIT_TIME_SLICE;
+  if (!c)
+    return false;
+  vmm_vm_map_read (vm, VMM_VIEW_NORMAL, 0, RAM, VMM_MAP_RAM, 0, NULL);
+  vmm_vm_map_write (vm, VMM_VIEW_NORMAL, 0, RAM, VMM_MAP_RAM, 0, NULL);
+  fill_memory (vm);
+  bool ok = start (c);
+  for (unsigned n = 0; ok && n < 1000 && reason == VMM_EXIT_TIME_SLICE; n++)
+    reason = vmm_vcpu_execute (c, 1000000);
+  ok = ok && reason == VMM_EXIT_IO_OUT && results_are_right (vm);
+  if (config->stress & VMM_STRESS_SPACES)
+    ok = ok && counter (c, "space-gains") && counter (c, "space-faults");
+  printf ("%s: %s (%s)\n", ok ? "ok" : "FAILED", name, vmm_exit_name (reason));
+  vmm_vcpu_free (c);
+  vmm_vm_free (vm);
+  return ok;
+}
+
+int
+main (int argc, char **argv)
+{
+  VmmVcpuConfig config = { 0 };
+  engine_option (&argc, argv);
+  engine_configure (&config);
+  bool ok = run (&config, engine_name ());
+  if (config.trace || config.engine == VMM_ENGINE_INTERPRET)
+    return !ok;
+  config.stress |= VMM_STRESS_SPACES;
+  ok = run (&config, "spaces, counted") && ok;
+  config.counted = false;
+  ok = run (&config, "spaces") && ok;
+  config.stress |= VMM_STRESS_DROP;
+  ok = run (&config, "spaces, with flushes between blocks") && ok;
+  return !ok;
+}

@@ -44,10 +44,11 @@ fail () {
 
 # need_guest FILE...: images are made from Debian packages; without them a test has nothing to run
 need_guest () {
-  local file
+  local file maker=make-demo
   for file in "$@"; do
+    case $file in xorg.img) maker='make-xorg, as root' ;; esac
     if [ ! -s "$guests/$file" ]; then
-      say "SKIPPED: $guests/$file is not there; make it with tests/guests/make-demo"
+      say "SKIPPED: $guests/$file is not there; make it with tests/guests/$maker"
       exit 77
     fi
   done
@@ -127,6 +128,15 @@ machine_stop () {
 }
 
 ctl () { "$tenon" ctl --socket "$socket" "$@"; }
+
+# shot NAME: what is on the screen, as $work/NAME.png
+shot () { ctl screenshot "$work/$1.png" || fail "no screenshot ($1)"; }
+
+# picture_size NAME: width and height out of a screenshot's header
+picture_size () {
+  od -An -tu1 -j16 -N8 "$work/$1.png" \
+    | awk '{ print $1*16777216+$2*65536+$3*256+$4, $5*16777216+$6*65536+$7*256+$8 }'
+}
 
 # Reads `dmesg` of the guest into $work/dmesg.
 machine_dmesg () {

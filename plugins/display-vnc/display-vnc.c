@@ -7,8 +7,9 @@
  * plugin; clients are cut off by it and connect again.
  *
  * VNC's pointer is absolute and the guest's mouse is relative: what goes to the guest is how far
- * the pointer went.  Keys come as keysyms and are looked up in the guest's layout
- * (machine.keyboard).
+ * the pointer went, and at an edge of the screen a whole screen more, which brings the guest's
+ * pointer to that edge, too, wherever it was.  Keys come as keysyms and are looked up in the
+ * guest's layout (machine.keyboard).
  */
 #define _GNU_SOURCE
 #include "../lib/viewer.h"
@@ -97,6 +98,16 @@ key (rfbBool down, rfbKeySym keysym, rfbClientPtr client)
   viewer_post_key (&vnc->viewer, VIEWER_KEYSYM, keysym, down);
 }
 
+static int
+travel (int from, int to, int size)
+{
+  if (to == from)
+    return 0;
+  if (to <= 0)
+    return to - from - size;
+  return to >= size - 1 ? to - from + size : to - from;
+}
+
 /* RFB: bits 0 to 4 are left, middle, right, wheel up and down. */
 static void
 pointer (int mask, int x, int y, rfbClientPtr client)
@@ -104,8 +115,8 @@ pointer (int mask, int x, int y, rfbClientPtr client)
   Vnc *vnc = client->screen->screenData;
   ViewerEvent event = { .kind = VIEWER_POINTER };
 
-  event.pointer.dx = x - vnc->x;
-  event.pointer.dy = y - vnc->y;
+  event.pointer.dx = travel (vnc->x, x, vnc->screen->width);
+  event.pointer.dy = travel (vnc->y, y, vnc->screen->height);
   event.pointer.wheel = (mask >> 3 & 1) - (mask >> 4 & 1);
   event.pointer.buttons = (mask & 1 ? TN_BUTTON_LEFT : 0) | (mask & 2 ? TN_BUTTON_MIDDLE : 0)
                           | (mask & 4 ? TN_BUTTON_RIGHT : 0);

@@ -259,6 +259,68 @@ test_keys (void)
 }
 
 static void
+send_pointer (Client *c, unsigned x, unsigned y)
+{
+  uint8_t message[6] = { 5, 0, x >> 8, x, y >> 8, y };
+  give (c, message, sizeof message);
+  tn_harness_run (c->h, 100);
+}
+
+/* What the mouse tells in the next while, packets of three bytes, added up; y goes down. */
+static void
+assert_moved (TnHarness *h, int x, int y)
+{
+  uint8_t packet[3];
+  unsigned n = 0;
+  int dx = 0, dy = 0;
+  for (unsigned i = 0; i < 400; i++)
+    {
+      tn_harness_clock_step (h, TN_NS_PER_MS);
+      if ((tn_harness_in8 (h, 0x64) & 0x21) != 0x21)
+        continue;
+      packet[n++] = tn_harness_in8 (h, 0x60);
+      if (n < 3)
+        continue;
+      n = 0;
+      dx += packet[1] - (packet[0] << 4 & 0x100);
+      dy -= packet[2] - (packet[0] << 3 & 0x100);
+    }
+  g_assert_cmpuint (n, ==, 0);
+  g_assert_cmpint (dx, ==, x);
+  g_assert_cmpint (dy, ==, y);
+}
+
+/* The mouse goes as far as the pointer, and beyond at an edge. */
+static void
+test_pointer (void)
+{
+  TnHarness *h = new_machine ("");
+  Client c;
+  screen_mode (h, &screen_256);
+  tn_harness_out8 (h, 0x64, 0xa8); /* auxiliary port on, mouse reports */
+  tn_harness_out8 (h, 0x64, 0xd4);
+  tn_harness_out8 (h, 0x60, 0xf4);
+  assert_scan_codes (h, "fa");
+  client_open (&c, h);
+  begin (&c);
+  settle (&c);
+  send_pointer (&c, 10, 20);
+  assert_moved (h, 10, 20);
+  send_pointer (&c, 200, 5);
+  assert_moved (h, 190, -15);
+  send_pointer (&c, 0, 6);
+  assert_moved (h, -200 - 320, 1);
+  send_pointer (&c, 0, 0);
+  assert_moved (h, 0, -6 - 200);
+  send_pointer (&c, 319, 199);
+  assert_moved (h, 319 + 320, 199 + 200);
+  send_pointer (&c, 319, 198);
+  assert_moved (h, 0, -1);
+  client_close (&c);
+  tn_harness_free (h);
+}
+
+static void
 test_password (void)
 {
   TnHarness *h = new_machine ("secret");
@@ -311,6 +373,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/display-vnc/picture", test_picture);
   g_test_add_func ("/display-vnc/keys", test_keys);
+  g_test_add_func ("/display-vnc/pointer", test_pointer);
   g_test_add_func ("/display-vnc/password", test_password);
   g_test_add_func ("/display-vnc/hostile", test_hostile);
   return g_test_run ();

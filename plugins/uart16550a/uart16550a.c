@@ -21,6 +21,7 @@
 
 #define CRYSTAL_HZ 1843200
 #define FIFO_SIZE  16
+#define LATE_NS    (500 * TN_NS_PER_US)
 
 enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_SCR };
 
@@ -97,6 +98,7 @@ typedef struct {
   int64_t tsr_due;                 /* when its last bit has left; 0 when stalled */
   bool thre_pending;               /* the interrupt of an emptied THR */
   bool thre_owed;                  /* ... comes when the shift register is done */
+  int64_t tx_set;                  /* what tx_timer is set to, or NEVER */
 } Uart;
 
 /* ---- Line format ---- */
@@ -276,13 +278,30 @@ front_connected (void *self, bool connected, void *data)
 
 /* ---- Transmitter ---- */
 
-/* The next moment at which something can be seen: the FIFO is empty, or the last bit has left. */
+/* Does the guest see of the transmitter what it reads, but no interrupt? */
+static bool
+tx_polled (const Uart *u)
+{
+  return !(u->ier & IER_THRE) && !(u->mcr & MCR_LOOP);
+}
+
+/* The next moment at which something can be seen: the FIFO is empty, or the last bit has left.
+   With `fast` and a guest that polls, nobody but the back end waits, and setting a timer of the
+   host for each character would cost more than the character: it is set once for many, and comes
+   late. */
 static void
 tx_schedule (Uart *u)
 {
   int64_t when = TN_TIME_NEVER;
   if (u->tsr_busy && !u->tsr_stalled)
     when = u->tsr_due + (u->tx_count ? u->tx_count - 1 : 0) * char_time (u);
+  if (u->fast && tx_polled (u))
+    {
+      if (when == TN_TIME_NEVER || (u->tx_set >= when && u->tx_set - when <= LATE_NS))
+        return;
+      when += LATE_NS;
+    }
+  u->tx_set = when;
   tn_timer_set (u->tx_timer, when);
 }
 
@@ -385,6 +404,7 @@ static void
 tx_event (void *self, void *data)
 {
   Uart *u = self;
+  u->tx_set = TN_TIME_NEVER;
   if (u->tsr_stalled)
     {
       u->tsr_stalled = false;
@@ -476,6 +496,7 @@ write_ier (Uart *u, uint8_t value)
   if ((value & ~u->ier & IER_THRE) && !u->tx_count)
     u->thre_pending = true;
   u->ier = value;
+  tx_schedule (u);
 }
 
 static void
@@ -512,6 +533,7 @@ write_mcr (Uart *u, uint8_t value)
   update_modem (u);
   if (!(changed & MCR_LOOP))
     return;
+  tx_schedule (u);
   front_writable (u, NULL); /* a stalled character takes the new way */
   if (!(value & MCR_LOOP))
     tn_char_accept (u->chr);
@@ -572,6 +594,7 @@ uart_realize (void *self, GError **error)
   u->line = tn_device_line (u->device, name);
   u->tx_timer = tn_device_timer_new (u->device, "tx", tx_event, NULL);
   u->rx_timer = tn_device_timer_new (u->device, "rx", rx_event, NULL);
+  u->tx_set = TN_TIME_NEVER;
   u->connected = u->link != NULL;
   u->dll = 1;
   u->chr = tn_device_char (u->device, u->link, &front, NULL, error);
@@ -595,6 +618,7 @@ uart_reset (void *self)
   u->msr = 0;
   update_modem (u);
   u->msr &= 0xf0;
+  u->tx_set = TN_TIME_NEVER;
   tn_timer_cancel (u->tx_timer);
   tn_timer_cancel (u->rx_timer);
   update_irq (u);
@@ -614,6 +638,7 @@ uart_restored (void *self, GError **error)
   if (u->lcr & LCR_BREAK)
     tn_char_break (u->chr, true);
   update_modem (u);
+  u->tx_set = TN_TIME_NEVER;
   tx_schedule (u);
   if (u->tsr_stalled)
     tn_timer_set (u->tx_timer, now); /* ask again: the back end may be another one */

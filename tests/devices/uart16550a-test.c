@@ -121,6 +121,51 @@ test_transmit_pace (void)
   tn_harness_free (h);
 }
 
+/* A microsecond for what the guest sees; the back end waits if nobody else does. */
+static void
+test_transmit_fast (void)
+{
+  TnHarness *h = tn_harness_new (1 << 20);
+  tn_harness_add_char (h, "term");
+  tn_harness_add (h, "com1", "uart16550a", "chardev", "term", "fast", "true", NULL);
+  tn_harness_start (h);
+  set_line (h, 1, 3);
+  tn_harness_out8 (h, RBR, 'a');
+  tn_harness_out8 (h, RBR, 'b');
+  g_assert_cmphex (tn_harness_in8 (h, LSR), ==, 0x00);
+  tn_harness_clock_step (h, 1000);
+  g_assert_cmphex (tn_harness_in8 (h, LSR), ==, 0x20);
+  check_output (h, "a");
+  tn_harness_clock_step (h, 1000);
+  g_assert_cmphex (tn_harness_in8 (h, LSR), ==, 0x60);
+  check_output (h, "b");
+  tn_harness_out8 (h, RBR, 'c'); /* and nobody looks */
+  tn_harness_clock_step (h, 600000);
+  check_output (h, "c");
+  roundtrip (h, "com1");
+  tn_harness_out8 (h, RBR, 'd');
+  roundtrip (h, "com1");
+  tn_harness_clock_step (h, 600000);
+  check_output (h, "d");
+  tn_harness_out8 (h, MCR, 0x08);
+  tn_harness_out8 (h, RBR, 'e');
+  tn_harness_out8 (h, RBR, 'f');
+  tn_harness_out8 (h, IER, 0x02); /* now an interrupt is waited for */
+  g_assert_false (tn_harness_line (h, "isa:4"));
+  tn_harness_clock_step (h, 1000);
+  g_assert_true (tn_harness_line (h, "isa:4"));
+  tn_harness_clock_step (h, 1000);
+  check_output (h, "ef");
+  tn_harness_out8 (h, IER, 0x01);
+  tn_harness_out8 (h, RBR, 'g');
+  tn_harness_out8 (h, MCR, 0x18); /* it comes back, and that is an interrupt */
+  tn_harness_clock_step (h, 1000);
+  g_assert_cmphex (tn_harness_in8 (h, IIR), ==, 0x04);
+  g_assert_cmphex (tn_harness_in8 (h, RBR), ==, 'g');
+  check_output (h, "");
+  tn_harness_free (h);
+}
+
 static void
 test_transmit_fifo (void)
 {
@@ -353,6 +398,7 @@ main (int argc, char **argv)
   g_test_add_func ("/uart16550a/detection", test_detection);
   g_test_add_func ("/uart16550a/thre", test_thre_interrupt);
   g_test_add_func ("/uart16550a/transmit-pace", test_transmit_pace);
+  g_test_add_func ("/uart16550a/transmit-fast", test_transmit_fast);
   g_test_add_func ("/uart16550a/transmit-fifo", test_transmit_fifo);
   g_test_add_func ("/uart16550a/slow-back-end", test_slow_back_end);
   g_test_add_func ("/uart16550a/receive", test_receive);

@@ -523,9 +523,12 @@ clamp128 (__int128 value)
 int64_t
 tn_ns_to_ticks (int64_t ns, uint64_t hz)
 {
-  __int128 product = (__int128) ns * hz;
-  __int128 quotient = product / TN_NS_PER_S;
+  __int128 product, quotient;
 
+  if (hz == TN_NS_PER_S) /* a guest that reads the TSC in each system call divides nothing */
+    return ns;
+  product = (__int128) ns * hz;
+  quotient = product / TN_NS_PER_S;
   return clamp128 (product % TN_NS_PER_S < 0 ? quotient - 1 : quotient);
 }
 

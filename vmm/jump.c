@@ -137,16 +137,49 @@ vmm_jump_flush (VmmVcpu *c, VmmTables *t)
       vmm_jump_forget (c, t, t->used[i]);
 }
 
+static VmmJumpPage **
+chain_of (const VmmEngine *engine, uint32_t frame, uint32_t eip)
+{
+  return &engine->jump_hash[(frame ^ eip >> 12) & (HASH - 1)];
+}
+
+/* The page of targets of this physical page at this EIP in this mode, or NULL. */
+static VmmJumpPage *
+look_up (const VmmEngine *engine, uint32_t frame, uint32_t eip, uint32_t base, uint32_t key,
+         uint64_t end)
+{
+  VmmJumpPage *page = *chain_of (engine, frame, eip);
+  while (page
+         && !(page->frame == frame && page->eip == eip && page->base == base && page->key == key
+              && page->end == end))
+    page = page->next;
+  return page;
+}
+
+/* After a flush most pages come back where they were, and their code is known. */
+void
+vmm_jump_filled (VmmVcpu *c, VmmTables *t, uint32_t linear_page, uint32_t frame)
+{
+  if (!c->engine || (t->jump_base & 0xfff))
+    return;
+  uint32_t n = jump_index (t, linear_page);
+  const VmmJumpPage *page
+      = look_up (c->engine, frame, n << 12, t->jump_base, t->jump_key, t->jump_end);
+  if (!page)
+    return;
+  vmm_tables_ready (t, n);
+  t->jump[n] = biased (page->targets, n << 12);
+}
+
 static VmmJumpPage *
 find_page (VmmVcpu *c, const VmmBlock *b)
 {
   VmmEngine *engine = c->engine;
-  uint32_t frame = b->address >> 12, eip = b->eip & ~0xfffu;
-  VmmJumpPage **chain = &engine->jump_hash[(frame ^ eip >> 12) & (HASH - 1)], *page;
-  for (page = *chain; page; page = page->next)
-    if (page->frame == frame && page->eip == eip && page->base == c->seg[VMM_CS].base
-        && page->key == b->key && page->end == b->code_end)
-      return page;
+  uint32_t frame = b->address >> 12, eip = b->eip & ~0xfffu, base = c->seg[VMM_CS].base;
+  VmmJumpPage *page = look_up (engine, frame, eip, base, b->key, b->code_end), **chain;
+  if (page)
+    return page;
+  chain = chain_of (engine, frame, eip);
   page = malloc (sizeof *page);
   if (!page)
     return NULL;

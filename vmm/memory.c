@@ -505,6 +505,8 @@ fill (VmmVcpu *c, uint32_t linear, bool user, const Walk *w)
     drop (c, t, page); /* there may be an older translation of this very page */
   if (window == 0)
     return;
+  if ((t->flags[page] & VMM_TABLE_GLOBAL) && !(w->flags & VMM_TABLE_GLOBAL))
+    t->used_global = 0;
   c->stat.tlb_fills++;
   remember (t, page);
   uint64_t delta = window - (linear & PAGE);
@@ -513,6 +515,8 @@ fill (VmmVcpu *c, uint32_t linear, bool user, const Walk *w)
   t->phys[page] = w->page;
   t->flags[page] = VMM_TABLE_USED | w->flags | (flags & VMM_PAGE_TRACK ? VMM_TABLE_TRACK : 0)
                    | (may_write && (flags & VMM_PAGE_CODE) ? VMM_TABLE_BESIDE_CODE : 0);
+  if (flags & VMM_PAGE_CODE)
+    vmm_jump_filled (c, t, page, w->page >> 12);
   if (w->flags & VMM_TABLE_LARGE)
     t->large[linear >> 25] |= (uint8_t) (1u << (linear >> 22 & 7));
 }
@@ -520,10 +524,10 @@ fill (VmmVcpu *c, uint32_t linear, bool user, const Walk *w)
 static void
 flush (VmmVcpu *c, VmmTables *t, bool global_too)
 {
-  uint32_t kept = 0;
+  uint32_t first = global_too ? 0 : t->used_global, kept = first;
   if (global_too)
     memset (t->large, 0, sizeof t->large);
-  for (uint32_t i = 0; i < t->used_count; i++)
+  for (uint32_t i = first; i < t->used_count; i++)
     {
       uint32_t page = t->used[i];
       if (!global_too && (t->flags[page] & VMM_TABLE_GLOBAL))
@@ -534,7 +538,7 @@ flush (VmmVcpu *c, VmmTables *t, bool global_too)
           t->flags[page] = 0;
         }
     }
-  t->used_count = kept;
+  t->used_count = t->used_global = kept;
 }
 
 void

@@ -155,6 +155,7 @@ typedef struct {
   uint8_t flags[VMM_PAGES]; /* VMM_TABLE_* */
   uint32_t used[VMM_PAGES]; /* the pages with VMM_TABLE_USED: what a flush looks at */
   uint32_t used_count;
+  uint32_t used_global; /* the first of used[] that are all global: a load of CR3 passes them by */
   uint32_t jump_key, jump_base; /* what the jumps were entered for: mode and CS, see jump.c */
   uint64_t jump_end;
   uintptr_t no_targets;  /* of the engine: where a word of jump[] leads that was never set */
@@ -495,6 +496,8 @@ void vmm_trace_plan (VmmVcpu *c);
 
 /* The page means other memory now: translated code that jumps there looks it up anew. */
 void vmm_jump_forget (VmmVcpu *c, VmmTables *t, uint32_t page);
+/* A page with decoded code has come into the tables. */
+void vmm_jump_filled (VmmVcpu *c, VmmTables *t, uint32_t page, uint32_t frame);
 
 /* ---- memory.c ---- */
 

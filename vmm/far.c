@@ -457,17 +457,27 @@ vmm_iret (VmmVcpu *c, bool o16, uint32_t next_eip)
 
 /* ---- SYSENTER, SYSEXIT ---- */
 
-static VmmSegment
-flat (uint16_t selector, bool code, unsigned dpl)
+/* What vmm_segment_update () makes of 4 GiB that may be read, and written unless they are code. */
+#define FLAT(code, dpl)                                                                            \
+  {                                                                                                \
+    .limit = 0xffffffffu, .high = 0xffffffffu,                                                     \
+    .flags = SEG_P | SEG_S | SEG_RW | SEG_A | SEG_DB | SEG_G | (dpl) << SEG_DPL_SHIFT              \
+             | ((code) ? SEG_CODE : 0),                                                            \
+    .can = VMM_CAN_READ | ((code) ? 0 : VMM_CAN_WRITE), .read_end = UINT64_MAX,                    \
+    .write_end = (code) ? 0 : UINT64_MAX                                                           \
+  }
+static const VmmSegment flat_code[2] = { FLAT (1, 0), FLAT (1, 3) };
+static const VmmSegment flat_data[2] = { FLAT (0, 0), FLAT (0, 3) };
+
+static void
+go_flat (VmmVcpu *c, uint16_t cs, bool user, uint32_t eip)
 {
-  VmmSegment s = {
-    .limit = 0xffffffffu,
-    .selector = selector,
-    .flags = (uint16_t) (SEG_P | SEG_S | SEG_RW | SEG_A | SEG_DB | SEG_G | dpl << SEG_DPL_SHIFT
-                         | (code ? SEG_CODE : 0)),
-  };
-  vmm_segment_update (&s);
-  return s;
+  c->cpl = user ? 3 : 0;
+  c->seg[VMM_CS] = flat_code[user];
+  c->seg[VMM_CS].selector = cs;
+  c->seg[VMM_SS] = flat_data[user];
+  c->seg[VMM_SS].selector = (uint16_t) (cs + 8);
+  go (c, eip);
 }
 
 void
@@ -477,11 +487,8 @@ vmm_sysenter (VmmVcpu *c)
   if (!(c->cr0 & CR0_PE) || !cs)
     vmm_gp0 (c);
   c->eflags &= ~(FL_VM | FL_IF | FL_RF);
-  c->cpl = 0;
-  c->seg[VMM_CS] = flat (cs, true, 0);
-  c->seg[VMM_SS] = flat ((uint16_t) (cs + 8), false, 0);
   c->gpr[VMM_ESP] = (uint32_t) c->sysenter_esp;
-  go (c, (uint32_t) c->sysenter_eip);
+  go_flat (c, cs, false, (uint32_t) c->sysenter_eip);
 }
 
 void
@@ -490,9 +497,6 @@ vmm_sysexit (VmmVcpu *c)
   uint16_t cs = (uint16_t) c->sysenter_cs & 0xfffc;
   if (!(c->cr0 & CR0_PE) || c->cpl != 0 || vmm_v86 (c) || !cs)
     vmm_gp0 (c);
-  c->cpl = 3;
-  c->seg[VMM_CS] = flat ((uint16_t) ((cs + 16) | 3), true, 3);
-  c->seg[VMM_SS] = flat ((uint16_t) ((cs + 24) | 3), false, 3);
   c->gpr[VMM_ESP] = c->gpr[VMM_ECX];
-  go (c, c->gpr[VMM_EDX]);
+  go_flat (c, (uint16_t) ((cs + 16) | 3), true, c->gpr[VMM_EDX]);
 }

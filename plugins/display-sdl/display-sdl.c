@@ -443,10 +443,12 @@ run (void *data)
   start->done = true;
   g_cond_signal (&start->cond);
   g_mutex_unlock (&start->lock);
-  if (!open)
-    return NULL;
-  serve (w);
-  close_window (w);
+  if (open)
+    {
+      serve (w);
+      close_window (w);
+    }
+  SDL_TLSCleanup (); /* the thread is none of SDL's, which keeps its errors for each */
   return NULL;
 }
 

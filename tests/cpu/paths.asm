@@ -67,9 +67,10 @@ path_programs:
   program verified, "VERR and VERW", 0x40, 0x87591580
   program returns, "IRET to outer levels and bad segments", 20, 0x0407e354
   program fast, "SYSENTER and SYSEXIT", 40, 0x0d7f0ab0
-  program stepped, "single steps", 16 * 20, 0x3c6164e0
+  program stepped, "single steps", 16 * 20, 0x0937a1e0
   program transfers, "far calls, jumps, interrupts", 60, 0x23037f58
-  program real, "real mode", 40, 0xc850f3fc
+  program paged, "loads of CR3, global pages, code elsewhere", 40, 0x05bda180
+  program real, "real mode", 40, 0x7becb0f4
   program virtual, "v86 mode", 20, 0x2ab1d061
   times 60 db 0
 
@@ -690,6 +691,99 @@ transfers:
   inc esi
   cmp esi, 60
   jne .again
+  mov eax, esi
+  hlt
+
+; ---- Address spaces ----
+
+%macro SPACE 1
+  mov eax, %1
+  mov cr3, eax
+%endmacro
+
+; 200000h is other code in each of two spaces, 202000h the same; 201000h is data: global, not, again.
+paged:
+  mov edi, 0x101000             ; all as it is, in the first space
+  mov eax, 3
+  mov ecx, 1024
+.fill:
+  stosd
+  add eax, 0x1000
+  loop .fill
+  mov esi, 0x101000
+  mov edi, 0x103000             ; and in the second
+  mov ecx, 1024
+  rep movsd
+  mov dword [0x100000], 0x101003
+  mov dword [0x102000], 0x103003
+  mov dword [0x101000 + 0x200 * 4], 0x210003
+  mov dword [0x103000 + 0x200 * 4], 0x211003
+  mov dword [0x210000], 0x000001b8 ; mov eax, 1; ret
+  mov word [0x210004], 0xc300
+  mov dword [0x211000], 0x000002b8
+  mov word [0x211004], 0xc300
+  mov dword [0x202000], 0x000003b8
+  mov word [0x202004], 0xc300
+  mov dword [0x213000], 0x213
+  mov dword [0x214000], 0x214
+  mov dword [0x215000], 0x215
+  SPACE 0x100000
+  mov eax, 0x80                 ; PGE
+  mov cr4, eax
+  mov eax, cr0
+  or eax, 0x80000000
+  mov cr0, eax
+  xor esi, esi
+.again:
+  mov ebp, 0x200000
+  mov ebx, 0x202000
+  SPACE 0x102000
+  mov edx, [ebp + 8]            ; read before it is executed
+  call ebp
+  NOTE eax
+  call ebx
+  NOTE eax
+  SPACE 0x100000
+  mov edx, [ebp + 8]
+  call ebp
+  NOTE eax
+  call ebx
+  NOTE eax
+  mov dword [0x101000 + 0x201 * 4], 0x213103
+  invlpg [0x201000]
+  NOTE [0x201000]
+  SPACE 0x100000
+  NOTE [0x201000]
+  mov dword [0x101000 + 0x201 * 4], 0x214003 ; no longer global
+  invlpg [0x201000]
+  NOTE [0x201000]
+  mov dword [0x101000 + 0x201 * 4], 0x215003
+  SPACE 0x100000
+  NOTE [0x201000]
+  mov dword [0x101000 + 0x201 * 4], 0x213103
+  invlpg [0x201000]
+  NOTE [0x201000]
+  mov dword [0x101000 + 0x201 * 4], 0x214103
+  SPACE 0x100000                ; may stay ...
+  xor eax, eax
+  mov cr4, eax                  ; ... but not over this
+  NOTE [0x201000]
+  mov eax, 0x80
+  mov cr4, eax
+  mov dword [0x101000 + 0x200 * 4], 0x211003 ; the other code, in this space
+  SPACE 0x100000
+  call ebp
+  NOTE eax
+  mov dword [0x101000 + 0x200 * 4], 0x210003
+  invlpg [0x200000]
+  call ebp
+  NOTE eax
+  inc esi
+  cmp esi, 40
+  jne .again
+  mov eax, cr0
+  and eax, 0x7fffffff
+  mov cr0, eax
   mov eax, esi
   hlt
 

@@ -176,7 +176,7 @@ attribute_write (VgaCore *vga, uint8_t value)
   vga->attribute_data = !vga->attribute_data;
   if (vga->attribute_data)
     vga->attribute_index = value & (ATTR_INDEX | ATTR_SCREEN_ON);
-  else if (index < 16 && (vga->attribute_index & ATTR_SCREEN_ON))
+  else if (index < 16 && (vga->attribute_index & ATTR_SCREEN_ON) && !vga->open_palette)
     return; /* the palette is in use by the screen */
   else if (index < VGA_N_ATTRIBUTE)
     vga->attribute[index] = value & attribute_mask (index);
@@ -303,8 +303,10 @@ vga_reset (VgaCore *vga)
 {
   uint8_t *memory = vga->memory;
   uint32_t addresses = vga->addresses;
+  bool open_palette = vga->open_palette;
   memset (vga, 0, sizeof *vga);
   vga_init (vga, memory, addresses);
+  vga->open_palette = open_palette;
   vga->changed = true;
   vga->enable = 1;
   vga->dac_mask = 0xff;

@@ -41,6 +41,9 @@ typedef struct {
 typedef struct {
   uint8_t *memory;
   uint32_t addresses; /* per plane */
+  /* IBM's reference knows cards that keep the palette from the processor while the screen is on, and
+     cards that do not.  Not saved. */
+  bool open_palette;
 
   uint8_t misc, feature, enable;
   uint8_t sequencer_index, sequencer[VGA_N_SEQUENCER];

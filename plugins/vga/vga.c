@@ -151,6 +151,7 @@ card_realize (void *self, GError **error)
   const TnRegionFlags fast = TN_IO_FAST | TN_IO_POSTED;
   Card *card = self;
   vga_init (&card->vga, card->memory, MEMORY_SIZE / 4);
+  card->vga.open_palette = true; /* vgabios sets palette registers while the screen is on */
   tn_device_display_new (card->device, refresh, NULL);
   card->screen_timer = tn_device_timer_new (card->device, "screen", write_screen, NULL);
   return tn_device_add_ports (card->device, 0x3b0, 12, &low, fast, error)

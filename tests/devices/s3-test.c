@@ -98,6 +98,14 @@ static void
 test_locks (void)
 {
   TnHarness *h = new_card (NULL, NULL);
+  /* The palette, while the screen is on. */
+  tn_harness_out8 (h, 0x3c2, 0x67);
+  tn_harness_in8 (h, 0x3da);
+  tn_harness_out8 (h, 0x3c0, 0x03);
+  tn_harness_out8 (h, 0x3c0, 0x15);
+  tn_harness_out8 (h, 0x3c0, 0x23);
+  tn_harness_out8 (h, 0x3c0, 0x01);
+  g_assert_cmphex (tn_harness_in8 (h, 0x3c1), ==, 0x15);
   crtc (h, 0x38, 0x00);
   crtc (h, 0x39, 0x00);
   crtc (h, 0x35, 0x03);

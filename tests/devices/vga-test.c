@@ -104,9 +104,15 @@ test_attributes (void)
   g_assert_cmphex (tn_harness_in8 (h, 0x3c1), ==, 0x3f);
   tn_harness_in8 (h, 0x3da); /* the next write is an index again */
   tn_harness_out8 (h, 0x3c0, 0x23);
-  tn_harness_out8 (h, 0x3c0, 0x01); /* the palette is locked while the screen is on */
-  g_assert_cmphex (tn_harness_in8 (h, 0x3c1), ==, 0x3f);
+  tn_harness_out8 (h, 0x3c0, 0x01); /* this card's palette is open while the screen is on */
+  g_assert_cmphex (tn_harness_in8 (h, 0x3c1), ==, 0x01);
   g_assert_cmphex (tn_harness_in8 (h, 0x3c0), ==, 0x23);
+  tn_harness_reset (h); /* stays so */
+  tn_harness_out8 (h, 0x3c2, 0x67);
+  tn_harness_in8 (h, 0x3da);
+  tn_harness_out8 (h, 0x3c0, 0x24);
+  tn_harness_out8 (h, 0x3c0, 0x12);
+  g_assert_cmphex (tn_harness_in8 (h, 0x3c1), ==, 0x12);
   tn_harness_free (h);
 }
 

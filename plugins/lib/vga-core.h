@@ -35,6 +35,8 @@ typedef struct {
   uint32_t bank;   /* added to addresses of the processor, in the planes */
   bool no_wrap;    /* addresses of the CRTC go on past 256 KiB */
   bool fast_text;  /* fonts lie line by line: all first lines, then all second ones ... */
+  bool dwords;     /* the CRTC counts four bytes of memory at a time, whatever its mode says */
+  bool nibbles;    /* shifting as for 256 colours, dots of 4 bits are upper halves of a colour */
   bool blank;
 } VgaExtension;
 

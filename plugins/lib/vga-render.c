@@ -233,6 +233,11 @@ fetch (const Frame *f, const Line *line, uint32_t character)
   uint8_t mode = vga->crtc[CR_MODE], underline = vga->crtc[CR_UNDERLINE];
   uint32_t count = line->base, address, word;
 
+  if (vga->extension.dwords)
+    {
+      mode = (mode | CR_MODE_BYTE) & ~CR_MODE_COUNT_2;
+      underline = 0;
+    }
   if (underline & CR_UNDERLINE_COUNT_4)
     count += character / 4;
   else
@@ -313,12 +318,16 @@ cga_pixels (const Frame *f, uint32_t word, uint32_t *to)
       *to++ = f->colors[(word >> shift & 3) | (word >> 16 >> shift & 3) << 2];
 }
 
+/* Four dots of 8 bits, or eight of 4. */
 static void
 byte_pixels (const Frame *f, uint32_t word, uint32_t *to)
 {
   if (f->dots == 4)
     for (unsigned i = 0; i < 4; i++)
       *to++ = f->colors[word >> 8 * i & 0xff];
+  else if (f->vga->extension.nibbles)
+    for (unsigned i = 0; i < 8; i++)
+      *to++ = vga_color (f->vga, i & 1 ? word >> 8 * (i / 2) << 4 & 0xf0 : word >> 8 * (i / 2));
   else
     for (unsigned i = 0; i < 8; i++)
       *to++ = f->colors[word >> (8 * (i / 2) + (i & 1 ? 0 : 4)) & 0x0f];

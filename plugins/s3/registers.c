@@ -122,6 +122,8 @@ s3_update (S3 *s3)
                        .dot_hz = dot_hz (s3),
                        .no_wrap = !(s3_cr (s3, CR_BACKWARD) & CR_BACKWARD_WRAP),
                        .fast_text = s3_cr (s3, CR_MEMORY) & CR_MEMORY_FAST_TEXT,
+                       .dwords = s3_cr (s3, CR_MEMORY) & CR_MEMORY_LINEAR,
+                       .nibbles = true,
                        .blank = s3_cr (s3, CR_SYNC) & 0x06 };
   if (s3_cr (s3, CR_MEMORY) & CR_MEMORY_BANK)
     e->bank = s3->bank * 0x4000u;

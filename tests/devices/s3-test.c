@@ -293,6 +293,64 @@ test_depths (void)
     }
 }
 
+/* With CR31 bit 3 a character or dot takes four bytes, in modes of the VGA, too: s3fb's text. */
+static void
+test_dense (void)
+{
+  TnHarness *h = new_card (NULL, NULL);
+  g_autofree uint32_t *wide = NULL;
+  const TnScreen *screen;
+  screen_mode (h, &screen_text80);
+  unlock (h);
+  crtc (h, 0x31, 0x05);
+  for (unsigned i = 0; i < 256 * 32; i++) /* a font */
+    tn_harness_write (h, BASE + 4 * i + 2, i * 37 >> 3, 1);
+  for (unsigned i = 0; i < 80 * 25; i++)
+    tn_harness_write (h, BASE + 8 * i, (i * 0x4b1) & 0x7fff, 2);
+  screen = tn_harness_screen (h, "vga");
+  wide = g_memdup2 (screen->pixels, (size_t) screen->width * screen->height * 4);
+  for (unsigned i = 0; i < 80 * 25; i++)
+    tn_harness_write (h, BASE + 4 * i, (i * 0x4b1) & 0x7fff, 2);
+  screen = tn_harness_screen (h, "vga");
+  g_assert_cmpint (memcmp (wide, screen->pixels, (size_t) screen->width * screen->height * 4), !=,
+                   0);
+  crtc (h, 0x31, 0x0d);
+  screen = tn_harness_screen (h, "vga");
+  g_assert_cmpmem (wide, (size_t) screen->width * screen->height * 4, screen->pixels,
+                   (size_t) screen->width * screen->height * 4);
+  tn_harness_free (h);
+}
+
+/* Dots of four bits one after the other, as s3fb has them: colours are every 16th of the DAC. */
+static void
+test_nibbles (void)
+{
+  TnHarness *h = new_card (NULL, NULL);
+  const TnScreen *screen;
+  screen_mode (h, &screen_planar);
+  unlock (h);
+  crtc (h, 0x31, 0x0d);
+  screen_set (h, 0x3ce, 5, 0x40);
+  tn_harness_out8 (h, 0x3c6, 0xf0);
+  for (unsigned i = 0; i < 16; i++)
+    {
+      tn_harness_out8 (h, 0x3c8, i * 16);
+      for (unsigned k = 0; k < 3; k++)
+        tn_harness_out8 (h, 0x3c9, i + 16 * k);
+    }
+  for (unsigned i = 0; i < 320 * 480; i++)
+    tn_harness_write (h, BASE + i, i * 0x65 >> 2, 1);
+  screen = tn_harness_screen (h, "vga");
+  g_assert_cmpuint (screen->width, ==, 640);
+  for (unsigned i = 0; i < 640 * 480; i++)
+    {
+      unsigned byte = (i / 2 * 0x65 >> 2) & 0xff, dot = i & 1 ? byte & 0x0f : byte >> 4;
+      g_assert_cmphex (screen->pixels[i] >> 16, ==, dot << 2);
+      g_assert_cmphex (screen->pixels[i] >> 10 & 0x3f, ==, dot + 16);
+    }
+  tn_harness_free (h);
+}
+
 /* The widest lines that the registers can ask for are cut to what a display takes. */
 static void
 test_widest (void)
@@ -806,6 +864,8 @@ main (int argc, char **argv)
   g_test_add_func ("/s3/locks", test_locks);
   g_test_add_func ("/s3/windows", test_windows);
   g_test_add_func ("/s3/clock", test_clock);
+  g_test_add_func ("/s3/dense", test_dense);
+  g_test_add_func ("/s3/nibbles", test_nibbles);
   g_test_add_func ("/s3/ddc", test_ddc);
   g_test_add_func ("/s3/depths", test_depths);
   g_test_add_func ("/s3/widest", test_widest);

@@ -297,6 +297,19 @@ is_mmx (uint8_t opcode)
 
 /* ---- The maps ---- */
 
+/* CMPS and SCAS.  Repeated no times they leave the flags. */
+static Description
+string_compare (const VmmInsn *i, unsigned size)
+{
+  Description d = handler_without_flags;
+  if (i->flags & VMM_INSN_A16)
+    return d;
+  d.template = i->opcode >= 0xae ? T_SCAS : T_CMPS;
+  d.size = (uint8_t) size;
+  d.writes = i->flags & (VMM_INSN_REP | VMM_INSN_REPNE) ? 0 : ALL;
+  return d;
+}
+
 /* MOVS, STOS and LODS. */
 static Description
 string (const VmmInsn *i, unsigned size)
@@ -395,6 +408,10 @@ one_byte (const VmmInsn *i)
     case 0xa4:
     case 0xa5:
     case 0xaa ... 0xad: return string (i, byte);
+    case 0xa6:
+    case 0xa7:
+    case 0xae:
+    case 0xaf: return string_compare (i, byte);
     case 0x06:
     case 0x0e:
     case 0x16:

@@ -40,6 +40,8 @@ typedef enum {
   T_MOVS,
   T_STOS,
   T_LODS, /* without REP */
+  T_CMPS,
+  T_SCAS,
   T_CLI,
   T_STI,
   T_PUSHF,
@@ -167,6 +169,7 @@ void vmm_emit_fpu_note (Translator *t);
 /* ---- translate_string.c ---- */
 
 void vmm_emit_string (Translator *t);
+void vmm_emit_string_compare (Translator *t);
 
 /* ---- translate_system.c ---- */
 

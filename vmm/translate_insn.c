@@ -507,6 +507,8 @@ vmm_emit_insn (Translator *t)
     case T_MOVS:
     case T_STOS:
     case T_LODS: vmm_emit_string (t); break;
+    case T_CMPS:
+    case T_SCAS: vmm_emit_string_compare (t); break;
     case T_CLI:
     case T_STI:
     case T_PUSHF:

@@ -9,6 +9,13 @@
  *
  * Nothing faults in between: both pages are there.  The flags are the guest's throughout, or set
  * aside.
+ *
+ * CMPS and SCAS, and with REPE and REPNE, likewise, but as far as the pages go: most end long
+ * before their count.  One that has not ended at a page's end goes on by the handler, which looks
+ * for interrupts.
+ *
+ *   r11d = items to the end of the nearer page, or ECX; r8d = ECX - r11d; ecx = r11d
+ *   rep cmps, as above / ecx += r8d, and what was found decides
  */
 #include "translate.h"
 
@@ -145,4 +152,130 @@ vmm_emit_string (Translator *t)
     vmm_emit_restore_flags (e);
   if (!repeats)
     once (t);
+}
+
+/* ---- CMPS and SCAS ---- */
+
+/* r11d = the lesser of r11d and the items from `reg` to the end of its page. */
+static void
+items_to_end (Translator *t, int reg, unsigned shift)
+{
+  Emit *e = &t->e;
+  emit_mov_rr (e, R_8, reg);
+  emit_rr (e, 0, 0x81, 1, R_8); /* or r8d, fffff000 */
+  emit32 (e, 0xfffff000u);
+  emit_rr (e, 0, 0xf7, 3, R_8); /* neg */
+  if (shift)
+    {
+      emit_rr (e, 0, 0xc1, 5, R_8); /* shr */
+      emit8 (e, shift);
+    }
+  emit_rr (e, 0, 0x3b, R_8, R_11);   /* cmp r8d, r11d */
+  emit_rr (e, 0, 0x0f42, R_11, R_8); /* cmovb r11d, r8d */
+}
+
+/* r9 = delta of the page of `reg`. */
+static void
+delta_of_page (Translator *t, int reg, int to, bool saved)
+{
+  Emit *e = &t->e;
+  emit_mov_rr (e, R_8, reg);
+  emit_rr (e, 0, 0xc1, 5, R_8); /* shr r8d, 12 */
+  emit8 (e, 12);
+  emit_rm (e, REX_W, 0x8b, to, (EmitMem){ R_12, R_8, 3, offsetof (VmmTables, read) });
+  emit_rr (e, REX_W, 0x85, to, to);
+  slow_if (t, CC_S, saved);
+}
+
+/* The pages are there, the registers set: the host's own instruction, and the registers back. */
+static void
+compare_items (Translator *t, bool two, bool repeats)
+{
+  Emit *e = &t->e;
+  if (two)
+    {
+      emit_rr (e, REX_W, 0x03, R_SI, R_10);
+      emit_rr (e, REX_W, 0xf7, 3, R_10); /* neg */
+    }
+  emit_rr (e, REX_W, 0x03, R_DI, R_9);
+  emit_rr (e, REX_W, 0xf7, 3, R_9);
+  if (repeats)
+    emit8 (e, t->insn->flags & VMM_INSN_REP ? 0xf3 : 0xf2);
+  if (t->d->size == 2)
+    emit8 (e, 0x66);
+  emit8 (e, t->insn->opcode);
+  if (two)
+    emit_lea (e, R_SI, (EmitMem){ R_SI, R_10, 0, 0 });
+  emit_lea (e, R_DI, (EmitMem){ R_DI, R_9, 0, 0 });
+}
+
+void
+vmm_emit_string_compare (Translator *t)
+{
+  Emit *e = &t->e;
+  const VmmInsn *i = t->insn;
+  bool repeats = i->flags & (VMM_INSN_REP | VMM_INSN_REPNE), two = t->d->template == T_CMPS;
+  bool saved = flags_live (t);
+  unsigned shift = t->d->size == 4 ? 2 : t->d->size == 2 ? 1 : 0;
+  uint8_t *none = NULL;
+  if (!t->flat || (two && (i->segment == VMM_CS || i->segment == VMM_FS || i->segment == VMM_GS)))
+    {
+      vmm_emit_handler (t);
+      return;
+    }
+  if (saved)
+    vmm_emit_save_flags (e);
+  emit_rm (e, 0, 0xf7, 0, FIELD (eflags)); /* test */
+  emit32 (e, FL_DF);
+  slow_if (t, CC_NE, saved);
+  if (repeats)
+    {
+      emit_rr (e, 0, 0x85, R_CX, R_CX);
+      none = emit_jcc (e, CC_E);
+      emit_mov_rr (e, R_11, R_CX);
+    }
+  else
+    emit_mov_ri (e, R_11, 1);
+  items_to_end (t, R_DI, shift);
+  if (two)
+    items_to_end (t, R_SI, shift);
+  emit_rr (e, 0, 0x85, R_11, R_11); /* the first one crosses the page's end */
+  slow_if (t, CC_E, saved);
+  if (repeats && t->engine->counted) /* handlers count a round for each page */
+    {
+      emit_rr (e, 0, 0x3b, R_11, R_CX);
+      slow_if (t, CC_NE, saved);
+    }
+  delta_of_page (t, R_DI, R_9, saved);
+  if (two)
+    delta_of_page (t, R_SI, R_10, saved);
+  if (saved)
+    {
+      emit_rm (e, 0, 0x89, R_AX, FIELD (scratch_b)); /* should it fault on the next page */
+      emit_rm (e, 0, 0x8b, R_AX, FIELD (scratch_a));
+    }
+  if (!repeats)
+    {
+      compare_items (t, two, false);
+      return;
+    }
+  emit_mov_rr (e, R_8, R_CX);
+  emit_rr (e, 0, 0x2b, R_8, R_11);
+  emit_mov_rr (e, R_CX, R_11);
+  compare_items (t, two, true);
+  emit_lea (e, R_CX, (EmitMem){ R_CX, R_8, 0, 0 });
+  uint8_t *found = emit_jcc (e, i->flags & VMM_INSN_REP ? CC_NE : CC_E);
+  emit8 (e, 0x67); /* jecxz */
+  emit8 (e, 0xe3);
+  emit8 (e, 0);
+  uint8_t *over = e->at - 1;
+  if (saved)
+    emit_rm (e, 0, 0x8b, R_AX, FIELD (scratch_b));
+  vmm_add_stub (t, S_SLOW, emit_jmp (e))->saved = saved;
+  emit_target (none, e->at);
+  if (saved)
+    vmm_emit_restore_flags (e);
+  emit_target (found, e->at);
+  if (!e->overflow)
+    *over = (uint8_t) (e->at - (over + 1));
 }

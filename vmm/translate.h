@@ -141,6 +141,8 @@ void vmm_plan_accesses (Translator *t);
    from ESP (which 1); returns the operand.  Scratch: r8, r9. */
 EmitMem vmm_emit_access (Translator *t, unsigned size, bool write);
 EmitMem vmm_emit_stack_access (Translator *t, int32_t offset, unsigned size, bool write);
+/* Does the access to the stack of the current instruction do without r8 and r9? */
+bool vmm_stack_access_is_free (const Translator *t);
 /* The same operand by r9 alone. */
 EmitMem vmm_emit_pinned (Translator *t, EmitMem m);
 /* r8d = offset within the segment of the memory operand. */

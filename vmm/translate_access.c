@@ -437,6 +437,12 @@ vmm_emit_access (Translator *t, unsigned size, bool write)
   return emit_lookup (t, R_8, based ? i->segment : -1, a, size, write);
 }
 
+bool
+vmm_stack_access_is_free (const Translator *t)
+{
+  return in_space (t) || t->access[t->n][1].reuse >= 0;
+}
+
 EmitMem
 vmm_emit_stack_access (Translator *t, int32_t offset, unsigned size, bool write)
 {

@@ -250,10 +250,11 @@ static EmitMem
 access_stack_with_r8 (Translator *t)
 {
   Emit *e = &t->e;
+  int32_t offset = -(int32_t) t->d->size;
+  if (vmm_stack_access_is_free (t))
+    return vmm_emit_stack_access (t, offset, t->d->size, true);
   emit_rm (e, 0, 0x89, R_8, FIELD (scratch_b));
-  EmitMem m = vmm_emit_stack_access (t, -(int32_t) t->d->size, t->d->size, true);
-  if (!m.space)
-    m = vmm_emit_pinned (t, m);
+  EmitMem m = vmm_emit_pinned (t, vmm_emit_stack_access (t, offset, t->d->size, true));
   emit_rm (e, 0, 0x8b, R_8, FIELD (scratch_b));
   return m;
 }

@@ -1,7 +1,8 @@
 ; SPDX-License-Identifier: LGPL-2.1-or-later
 ;
-; Self-modifying programs for smc-test: 32-bit code at BASE, CPL 0, flat segments.  Each ends with HLT
-; and its result in EAX.  The table in front gives their names and offsets.
+; Self-modifying programs for smc-test, and returns that do not go where their calls came from: 32-bit
+; code at BASE, CPL 0, flat segments.  Each ends with HLT and its result in EAX.  The table in front
+; gives their names and offsets.
 
 %define BASE 0x100000
 %define at(label) (BASE + label - smc_programs)
@@ -31,6 +32,14 @@ smc_programs:
   program remap_cr3, "another page by CR3"
   program push_over, "push over what follows"
   program many, "many blocks"
+  program ret_changed, "return address changed by the callee"
+  program ret_pop, "calls without returns"
+  program ret_push, "returns without calls"
+  program ret_switch, "returns on another stack"
+  program ret_deep, "100,000 calls deep"
+  program ret_flags, "flags across a return"
+  program ret_rewritten, "return to code that was rewritten"
+  program ret_remapped, "return to a page that was remapped"
   times 48 db 0
 
 ; The instruction after the store is in the same block.
@@ -200,5 +209,176 @@ many:
   mov ebx, 0x800000
   mov eax, 7
   call ebx
+  hlt
+
+; The callee goes back to the first, the second or the third place in turn.
+ret_changed:
+  xor eax, eax
+  mov ecx, 3000
+.again:
+  call .callee
+  add eax, 1
+  jmp .next
+  add eax, 100                  ; 5 bytes behind where the call ends
+  jmp .next
+  align 16
+.callee:
+  test ecx, 1
+  jz .as_it_is
+  add dword [esp], 5
+.as_it_is:
+  ret
+  align 16
+.next:
+  dec ecx
+  jnz .again
+  sub eax, 1500 * 101 - 7
+  hlt
+
+; CALL to learn EIP, more often than any stack of returns is deep.
+ret_pop:
+  mov edx, esp
+  mov ecx, 20000
+.again:
+  call .here
+.here:
+  pop eax
+  call .there                   ; and those whose addresses stay on the stack
+.there:
+  dec ecx
+  jnz .again
+  sub edx, esp
+  sub edx, 20000 * 4
+  sub eax, at (.here) - 7
+  add eax, edx
+  lea esp, [esp + 20000 * 4]
+  hlt
+
+; PUSH and RET as a jump.
+ret_push:
+  mov ecx, 20000
+  xor eax, eax
+.again:
+  push dword at (.odd)
+  test ecx, 1
+  jnz .go
+  mov dword [esp], at (.even)
+.go:
+  ret
+  hlt
+.odd:
+  inc eax
+.even:
+  inc eax
+  dec ecx
+  jnz .again
+  sub eax, 30000 - 7
+  hlt
+
+; Two programs that give the processor to each other by changing ESP.
+ret_switch:
+  xor eax, eax
+  mov ebx, 0x70000 - 4          ; where the other one's stack is
+  mov dword [ebx], at (.other)
+  mov ecx, 5000
+.again:
+  call .deeper
+  dec ecx
+  jnz .again
+  sub eax, 14998 - 7
+  hlt
+.deeper:
+  call .switch
+  inc eax
+  ret
+.other:
+  call .switch
+  add eax, 2
+  jmp .other
+.switch:
+  xchg esp, ebx
+  ret
+
+ret_deep:
+  mov ecx, 100000
+  xor eax, eax
+  call .deeper
+  sub eax, 100000 - 7
+  hlt
+.deeper:
+  dec ecx
+  jz .out
+  call .deeper
+.out:
+  inc eax
+  ret
+
+; The carry is the callee's answer, also where it goes back to another place.
+ret_flags:
+  xor eax, eax
+  mov ecx, 1000
+.again:
+  clc
+  call .callee
+  adc eax, 0
+  jmp .next
+  adc eax, 2                    ; 3 bytes and a JMP of 2 behind
+.next:
+  dec ecx
+  jnz .again
+  sub eax, 500 + 500 * 3 - 7
+  hlt
+.callee:
+  test ecx, 1
+  jz .carry
+  add dword [esp], 5
+.carry:
+  stc
+  ret
+
+; The callee writes what comes behind the call.
+ret_rewritten:
+  xor eax, eax
+  mov ecx, 200
+.again:
+  mov edx, ecx
+  and edx, 1
+  call .callee
+.patch:
+  add eax, byte 0
+  dec ecx
+  jnz .again
+  sub eax, 100 - 7
+  hlt
+.callee:
+  mov [at (.patch) + 2], dl
+  ret
+
+; On pages 400000 and 600000: CALL EBX; MOV AL, 1 or 7; JMP ESI.  The callee makes the first the second.
+ret_remapped:
+  mov dword [0x400000], 0x01b0d3ff
+  mov dword [0x400004], 0x90e6ff
+  mov dword [0x600000], 0x07b0d3ff
+  mov dword [0x600004], 0x90e6ff
+  xor eax, eax
+  mov ebx, at (.nothing)
+  mov esi, at (.back)
+  mov edi, 100
+.again:
+  mov ecx, 0x400000
+  jmp ecx
+.back:
+  dec edi
+  jnz .again
+  mov ebx, at (.callee)
+  mov esi, at (.end)
+  jmp ecx
+.callee:
+  mov ecx, [0x11000 + 0x600 * 4]
+  mov [0x11000 + 0x400 * 4], ecx
+  invlpg [0x400000]
+.nothing:
+  ret
+.end:
   hlt
 smc_programs_end:

@@ -158,7 +158,7 @@ write_lines (TnJitDump *dump, const VmmTranslation *t, uint64_t time)
 {
   g_autoptr (GByteArray) body = g_byte_array_new ();
   g_autoptr (GString) text = g_string_new (NULL);
-  DebugInfo info = { (uintptr_t) t->code, t->count + 1 };
+  DebugInfo info = { (uintptr_t) t->code, t->count };
   uint32_t at = 0;
 
   append (body, &info, sizeof info);
@@ -169,8 +169,6 @@ write_lines (TnJitDump *dump, const VmmTranslation *t, uint64_t time)
       add_line (dump, body, t, n ? t->insns[n].offset : 0, text->str);
       at += t->insns[n].length;
     }
-  g_string_printf (text, "%08x  seldom executed", t->linear);
-  add_line (dump, body, t, t->straight, text->str);
   write_record (dump, CODE_DEBUG_INFO, time, body);
 }
 
@@ -184,13 +182,13 @@ tn_jit_dump_add (TnJitDump *dump, const VmmTranslation *t)
                     .tid = syscall (SYS_gettid),
                     .linear = (uintptr_t) t->code,
                     .address = (uintptr_t) t->code,
-                    .size = t->size,
+                    .size = t->straight,
                     .index = ++dump->blocks };
 
   write_lines (dump, t, time);
   append (body, &load, sizeof load);
   append (body, name, strlen (name) + 1);
-  append (body, t->code, t->size);
+  append (body, t->code, t->straight);
   write_record (dump, CODE_LOAD, time, body);
 }
 

@@ -118,7 +118,7 @@ fill (Object *o, const VmmTranslation *t)
   fill_header (o);
   g_snprintf (o->strings + 1, sizeof o->strings - 1, "guest_%08x", t->linear);
   memcpy (o->names, section_names, sizeof section_names);
-  fill_section (o, TEXT, SHT_NOBITS, SHF_ALLOC | SHF_EXECINSTR, o->symbols, t->size);
+  fill_section (o, TEXT, SHT_NOBITS, SHF_ALLOC | SHF_EXECINSTR, o->symbols, t->straight);
   o->sections[TEXT].sh_addr = (uintptr_t) t->code;
   fill_section (o, SYMTAB, SHT_SYMTAB, 0, o->symbols, sizeof o->symbols);
   o->sections[SYMTAB].sh_link = STRTAB;
@@ -130,7 +130,7 @@ fill (Object *o, const VmmTranslation *t)
                                .st_info = ELF64_ST_INFO (STB_GLOBAL, STT_FUNC),
                                .st_shndx = TEXT,
                                .st_value = (uintptr_t) t->code,
-                               .st_size = t->size };
+                               .st_size = t->straight };
 }
 
 /* ---- Blocks come and go ---- */

@@ -85,7 +85,7 @@ void
 tn_jit_translated (TnJit *jit, const VmmVcpu *cpu, const VmmTranslation *t)
 {
   if (jit->perf_map)
-    fprintf (jit->perf_map, "%zx %x guest_%08x\n", (size_t) t->code, t->size, t->linear);
+    fprintf (jit->perf_map, "%zx %x guest_%08x\n", (size_t) t->code, t->straight, t->linear);
   if (jit->dump)
     tn_jit_dump_add (jit->dump, t);
   if (jit->gdb)

@@ -101,26 +101,44 @@ memory_note (const Disassembler *d)
   return NULL;
 }
 
+/* What is seldom executed counts as if it came behind the rest. */
+static const uint8_t *
+host_at (const VmmTranslation *t, uint32_t at)
+{
+  return at < t->straight ? (const uint8_t *) t->code + at
+                          : (const uint8_t *) t->aside + (at - t->straight);
+}
+
+static gboolean
+offset_of (const VmmTranslation *t, const uint8_t *host, uint32_t *at)
+{
+  uintptr_t straight = (uintptr_t) host - (uintptr_t) t->code;
+  uintptr_t aside = (uintptr_t) host - (uintptr_t) t->aside;
+
+  *at = straight < t->straight ? straight : t->straight + aside;
+  return straight < t->straight || aside < t->size - t->straight;
+}
+
 /* Jumps: to within the block, to another block, or to what all blocks share. */
 static bool
 branch (const VmmVcpu *cpu, const VmmTranslation *t, const Disassembler *d, uint32_t at,
         GString *out)
 {
   const ZydisDecodedOperand *o = &d->operands[0];
-  int64_t target;
-  uint32_t linear;
+  const uint8_t *target;
+  uint32_t offset, linear;
 
   if (d->insn.operand_count_visible != 1 || o->type != ZYDIS_OPERAND_TYPE_IMMEDIATE
       || !o->imm.is_relative)
     return false;
-  target = (int64_t) at + d->insn.length + o->imm.value.s;
+  target = host_at (t, at) + d->insn.length + o->imm.value.s;
   g_string_append_printf (out, "%s ", ZydisMnemonicGetString (d->insn.mnemonic));
-  if (target >= 0 && target < t->size)
-    g_string_append_printf (out, "+%03x", (unsigned) target);
-  else if (vmm_vcpu_code_linear (cpu, (const uint8_t *) t->code + target, &linear))
+  if (offset_of (t, target, &offset))
+    g_string_append_printf (out, "+%03x", offset);
+  else if (vmm_vcpu_code_linear (cpu, target, &linear))
     g_string_append_printf (out, "guest_%08x", linear);
   else
-    g_string_append_printf (out, "%p", (const uint8_t *) t->code + target);
+    g_string_append_printf (out, "%p", target);
   return true;
 }
 
@@ -129,18 +147,18 @@ static uint32_t
 host_insn (const VmmVcpu *cpu, const VmmTranslation *t, Disassembler *d, uint32_t at, uint32_t end,
            GString *out)
 {
-  const uint8_t *code = t->code;
+  const uint8_t *code = host_at (t, at);
   size_t from = out->len;
   const char *note;
 
   g_string_append_printf (out, "+%03x  ", at);
-  if (!decode (d, code + at, MIN (end - at, MAX_LENGTH)))
+  if (!decode (d, code, MIN (end - at, MAX_LENGTH)))
     {
-      g_string_append_printf (out, "db %#04x", code[at]);
+      g_string_append_printf (out, "db %#04x", code[0]);
       return 1;
     }
   if (!branch (cpu, t, d, at, out))
-    format (d, (uintptr_t) code + at, out);
+    format (d, (uintptr_t) code, out);
   if ((note = memory_note (d)))
     {
       pad (out, from, HOST_COLUMNS);

@@ -26,8 +26,8 @@ typedef enum {
 
 /* One translated block, in the order of their addresses. */
 struct VmmCode {
-  uint32_t start, end; /* offsets in the code cache */
-  uint32_t straight;   /* the stubs begin here */
+  uint32_t start, end;       /* offsets in the code cache: the straight way */
+  uint32_t aside, aside_end; /* the way out of its beginning, and stubs */
   VmmBlock *block;
   uint32_t exits[2];    /* offsets of the distances of linkable jumps, 0 if there are fewer */
   uint32_t stubs[2];    /* where they go when they are not linked */
@@ -41,6 +41,7 @@ struct VmmEngine {
   /* code cache (code.c) */
   uint8_t *code, *writable; /* the same memory, executable and writable */
   uint32_t size, used;
+  uint32_t aside, aside_used; /* where what is seldom executed lies: from, to */
   uint32_t gone, indirect; /* offsets of common stubs */
   VmmCode *codes;
   uint32_t count, count_max;
@@ -78,7 +79,7 @@ void vmm_engine_flush (VmmVcpu *c);
 static inline bool
 vmm_in_code (const VmmEngine *engine, uintptr_t address)
 {
-  return address - (uintptr_t) engine->code < engine->used;
+  return address - (uintptr_t) engine->code < engine->size;
 }
 /* The code that this address belongs to, or NULL.  Async-signal-safe. */
 VmmCode *vmm_code_at (const VmmEngine *engine, uint32_t offset);
@@ -88,6 +89,7 @@ unsigned vmm_code_insn (const VmmEngine *engine, const VmmCode *code, uint32_t o
 bool vmm_code_move (VmmEngine *engine);
 /* The block's code leads to the dispatcher from now on. */
 void vmm_code_drop (VmmVcpu *c, VmmBlock *b);
+uint32_t vmm_code_used (const VmmEngine *engine);
 /* Is there room for a block? */
 bool vmm_code_room (const VmmEngine *engine);
 /* The first bytes of code at `start` become a jump to `target`. */
@@ -118,8 +120,6 @@ vmm_left_code (VmmVcpu *c)
 bool vmm_translate (VmmVcpu *c, VmmBlock *b);
 /* Bytes that a block takes at most. */
 #define VMM_CODE_MAX (24u << 10)
-/* Before each code: the way out of its beginning. */
-#define VMM_CODE_HEAD 16u
 
 /* ---- jump.c ---- */
 

@@ -37,8 +37,9 @@ describe (VmmVcpu *c, const VmmCode *code, VmmTranslation *t)
   t->code32 = b->key & VMM_KEY_CODE32;
   t->count = b->count;
   t->code = engine->code + code->start;
-  t->size = code->end - code->start;
-  t->straight = code->straight - code->start;
+  t->aside = engine->code + code->aside;
+  t->straight = code->end - code->start;
+  t->size = t->straight + code->aside_end - code->aside;
   for (unsigned n = 0; n < b->count; n++)
     {
       t->insns[n].length = b->insns[n].length;

@@ -2,9 +2,12 @@
 /*
  * From a decoded block to code of the host: the frame around the templates.
  *
- *   head   sets c->eip to the block's and leaves: where a block that was dropped leads to
  *   code   the instructions, then the jump to what follows
- *   stubs  what is seldom executed: misses, handlers, links
+ *
+ * and in another part of the code cache, so that what is often executed lies close together:
+ *
+ *   way out  sets c->eip to the block's and leaves: where a block that was dropped leads to
+ *   stubs    what is seldom executed: misses, handlers, links
  *
  * Flags are followed backwards (`live`): an access may spoil flags that nobody will look at.  At a
  * block's end somebody might, unless what follows on the same page sets them anew: dead_after ()
@@ -246,16 +249,17 @@ align (Emit *e, unsigned to)
     emit8 (e, 0xcc);
 }
 
+/* What is seldom executed lies elsewhere, so that what is often executed lies together. */
 static void
-emit_head (Translator *t)
+go_aside (Translator *t)
 {
-  Emit *e = &t->e;
-  align (e, 16);
-  uint8_t *from = e->at;
-  emit_mov_mi (e, FIELD (eip), t->b->eip);
-  emit_jump_to (t, t->engine->writable + t->engine->gone);
-  while (e->at < from + VMM_CODE_HEAD)
-    emit8 (e, 0xcc);
+  VmmEngine *engine = t->engine;
+  t->code.end = offset_of (t, t->e.at);
+  t->code.aside = engine->aside_used;
+  t->e.at = engine->writable + engine->aside_used;
+  t->e.end = engine->writable + engine->size;
+  emit_mov_mi (&t->e, FIELD (eip), t->b->eip);
+  emit_jump_to (t, engine->writable + engine->gone);
 }
 
 /* Counting: if the slice has not so many instructions left, nothing is executed. */
@@ -325,13 +329,13 @@ keep (Translator *t, const uint8_t *entry)
   VmmBlock *b = t->b;
   uint32_t start = offset_of (t, entry);
   t->code.start = start;
-  t->code.end = offset_of (t, t->e.at);
+  t->code.aside_end = engine->aside_used = offset_of (t, t->e.at);
   t->code.block = b;
   t->code.insns = engine->offsets_used;
   for (unsigned n = 0; n < b->count; n++)
     engine->offsets[engine->offsets_used++] = (uint16_t) (t->start[n] - entry);
   engine->codes[engine->count++] = t->code;
-  engine->used = (t->code.end + 15) & ~15u;
+  engine->used = t->code.end;
   if (b->code) /* translated anew: who was linked to the old code goes on to this */
     vmm_code_redirect (engine, b->code, start);
   b->code = start;
@@ -365,20 +369,20 @@ vmm_translate (VmmVcpu *c, VmmBlock *b)
   t.c = c;
   t.engine = engine;
   t.b = b;
-  t.e = (Emit){ engine->writable + engine->used, engine->writable + engine->size, false };
+  t.e = (Emit){ engine->writable + engine->used, engine->writable + engine->aside, false };
   t.flat = b->key & VMM_KEY_FLAT;
   t.stack32 = b->key & VMM_KEY_STACK32;
   t.space = b->key & VMM_KEY_SPACE;
   describe_all (&t);
   vmm_plan_accesses (&t);
-  emit_head (&t);
+  align (&t.e, 16);
   uint8_t *entry = t.e.at;
   if (b->second != VMM_BLOCK_NO_PAGE)
     emit_second (&t);
   if (engine->counted)
     emit_count (&t);
   emit_instructions (&t);
-  t.code.straight = offset_of (&t, t.e.at);
+  go_aside (&t);
   for (unsigned n = 0; n < t.stub_count; n++)
     emit_stub (&t, &t.stubs[n]);
   if (t.e.overflow)
@@ -387,7 +391,7 @@ vmm_translate (VmmVcpu *c, VmmBlock *b)
   c->stat.translations++;
   c->stat.translated_insns += b->count;
   c->stat.translated_bytes += b->size;
-  c->stat.code_bytes += t.code.end - t.code.start;
+  c->stat.code_bytes += t.code.end - t.code.start + t.code.aside_end - t.code.aside;
   c->stat.translate_ns += host_ns () - from;
   if (c->config.translated)
     vmm_inspect (c, &t.code);

@@ -245,7 +245,8 @@ push_immediate (Translator *t, uint32_t value)
     emit32 (&t->e, value);
 }
 
-/* A value in r8d is kept across the access to the stack; it is in r8d again, r9 may have the place. */
+/* A value in r8d is kept across the access to the stack; it is in r8d again, r9 may have the place.
+ */
 static EmitMem
 access_stack_with_r8 (Translator *t)
 {

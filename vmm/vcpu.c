@@ -348,7 +348,7 @@ vmm_vcpu_stats (const VmmVcpu *c, VmmStat *stats, size_t max)
     { "code-flushes", c->stat.code_flushes },
     { "code-bytes", c->stat.code_bytes },
     { "code-blocks", c->engine ? c->engine->count : 0 },
-    { "code-cache-used", c->engine ? c->engine->used : 0 },
+    { "code-cache-used", c->engine ? vmm_code_used (c->engine) : 0 },
     { "engine-bytes", vmm_engine_bytes (c) },
     { "enters", c->stat.enters },
     { "links", c->stat.links },

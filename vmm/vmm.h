@@ -307,8 +307,9 @@ struct VmmTranslation {
   uint32_t count;       /* instructions */
   uint32_t guest_size;  /* bytes of them, in guest[] */
   const void *code;     /* where it is executed; from the first byte on */
-  uint32_t size;        /* bytes */
-  uint32_t straight;    /* from here on: what is seldom executed */
+  const void *aside;    /* what of it is seldom executed */
+  uint32_t size;        /* bytes of both */
+  uint32_t straight;    /* of the first */
   struct {
     uint8_t length;  /* of the guest's instruction */
     uint16_t offset; /* where its code begins; what is before the first one checks the block */

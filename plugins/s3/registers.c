@@ -109,6 +109,7 @@ void
 s3_update (S3 *s3)
 {
   uint8_t h = s3_cr (s3, CR_H_OVERFLOW), v = s3_cr (s3, CR_V_OVERFLOW);
+  bool dwords = s3_cr (s3, CR_MEMORY) & CR_MEMORY_LINEAR;
   VgaExtension *e = &s3->vga.extension;
 
   *e = (VgaExtension){ .h_total = bit (h, 0, 8),
@@ -120,9 +121,9 @@ s3_update (S3 *s3)
                        .start = start_high (s3),
                        .offset = offset_high (s3),
                        .dot_hz = dot_hz (s3),
-                       .no_wrap = !(s3_cr (s3, CR_BACKWARD) & CR_BACKWARD_WRAP),
+                       .no_wrap = dwords || !(s3_cr (s3, CR_BACKWARD) & CR_BACKWARD_WRAP),
                        .fast_text = s3_cr (s3, CR_MEMORY) & CR_MEMORY_FAST_TEXT,
-                       .dwords = s3_cr (s3, CR_MEMORY) & CR_MEMORY_LINEAR,
+                       .dwords = dwords,
                        .nibbles = true,
                        .blank = s3_cr (s3, CR_SYNC) & 0x06 };
   if (s3_cr (s3, CR_MEMORY) & CR_MEMORY_BANK)

@@ -321,7 +321,8 @@ test_dense (void)
   tn_harness_free (h);
 }
 
-/* Dots of four bits one after the other, as s3fb has them: colours are every 16th of the DAC. */
+/* Dots of four bits one after the other, as s3fb has them: colours are every 16th of the DAC, and
+   lines go on past 256 KiB. */
 static void
 test_nibbles (void)
 {
@@ -330,6 +331,8 @@ test_nibbles (void)
   screen_mode (h, &screen_planar);
   unlock (h);
   crtc (h, 0x31, 0x0d);
+  crtc (h, 0x32, 0x40);
+  crtc (h, 0x0c, 0xf0);
   screen_set (h, 0x3ce, 5, 0x40);
   tn_harness_out8 (h, 0x3c6, 0xf0);
   for (unsigned i = 0; i < 16; i++)
@@ -339,7 +342,7 @@ test_nibbles (void)
         tn_harness_out8 (h, 0x3c9, i + 16 * k);
     }
   for (unsigned i = 0; i < 320 * 480; i++)
-    tn_harness_write (h, BASE + i, i * 0x65 >> 2, 1);
+    tn_harness_write (h, BASE + 0x3c000 + i, i * 0x65 >> 2, 1);
   screen = tn_harness_screen (h, "vga");
   g_assert_cmpuint (screen->width, ==, 640);
   for (unsigned i = 0; i < 640 * 480; i++)

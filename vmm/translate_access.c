@@ -208,7 +208,7 @@ vmm_plan_accesses (Translator *t)
   Plan p;
   p.next_id = 1;
   p.count = 0;
-  bool reuse = t->flat && t->stack32 && t->engine->holes && !t->space;
+  bool reuse = t->flat && t->stack32 && t->engine->holes;
   for (unsigned n = 0; n < 8; n++)
     set_unknown (&p, n);
   for (unsigned n = 0; n < t->b->count; n++)
@@ -219,6 +219,11 @@ vmm_plan_accesses (Translator *t)
       a[0] = a[1] = (Access){ -1, -1, 0 };
       if (!reuse)
         continue;
+      if (t->space && !(i->hints & VMM_HINT_TABLE))
+        {
+          follow_registers (&p, i, d);
+          continue;
+        }
       bool plain = !(i->flags & VMM_INSN_A16) && i->segment != VMM_FS && i->segment != VMM_GS
                    && i->segment != VMM_CS;
       if (d->memory && plain)

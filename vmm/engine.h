@@ -116,6 +116,8 @@ vmm_left_code (VmmVcpu *c)
   if (VMM_UNLIKELY (c->fpu.note | c->fpu.fds_of))
     vmm_fpu_resolve (c);
 }
+/* Time of the host, which only goes forward. */
+uint64_t vmm_host_ns (void);
 /* Translates b; false if there is no room (flush, and look the block up again). */
 bool vmm_translate (VmmVcpu *c, VmmBlock *b);
 /* Bytes that a block takes at most. */

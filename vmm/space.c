@@ -323,6 +323,8 @@ look_at_credit (VmmVcpu *c, VmmSpace *s)
 {
   if (s->credit >= 0 || always (c))
     return;
+  if (c->spaces->linked == s) /* flushes do not look at its targets from now on */
+    unlink_all (c);
   drop_all (c->spaces, s);
   s->on = false;
   s->samples = 0;
@@ -391,14 +393,6 @@ serve (VmmVcpu *c, VmmSpace *s, uint32_t page, bool write)
   return m->write == p.write || protect_page (s, m, p.write);
 }
 
-static uint64_t
-host_ns (void)
-{
-  struct timespec ts;
-  clock_gettime (CLOCK_MONOTONIC, &ts);
-  return (uint64_t) ts.tv_sec * 1000000000u + (uint64_t) ts.tv_nsec;
-}
-
 static void
 strike (VmmInsn *insn)
 {
@@ -412,7 +406,7 @@ void
 vmm_space_fault (VmmVcpu *c, VmmInsn *insn)
 {
   VmmSpace *s = c->space;
-  uint64_t offset = c->space_trap, now = host_ns (), last;
+  uint64_t offset = c->space_trap, now, last;
   if (offset == VMM_NO_TRAP || !s)
     return;
   c->stat.space_faults++;
@@ -422,7 +416,7 @@ vmm_space_fault (VmmVcpu *c, VmmInsn *insn)
       return;
     }
   last = s->trapped;
-  s->trapped = now;
+  s->trapped = now = vmm_host_ns ();
   if (now - last >= WORTH_NS)
     return;
   strike (insn);
@@ -619,6 +613,6 @@ vmm_spaces_free (VmmVcpu *c)
 uint64_t
 vmm_space_offset (const VmmVcpu *c, uintptr_t address)
 {
-  uint64_t offset = c->space ? address - (uintptr_t) c->space->base : UINT64_MAX;
-  return offset < SIZE + GUARD ? offset : UINT64_MAX;
+  uint64_t offset = c->space ? address - (uintptr_t) c->space->base : VMM_NO_TRAP;
+  return offset < SIZE + GUARD ? offset : VMM_NO_TRAP;
 }

@@ -345,8 +345,8 @@ keep (Translator *t, const uint8_t *entry)
       b->insns[n].hints |= VMM_HINT_FPU;
 }
 
-static uint64_t
-host_ns (void)
+uint64_t
+vmm_host_ns (void)
 {
   struct timespec ts;
   clock_gettime (CLOCK_MONOTONIC, &ts);
@@ -359,7 +359,7 @@ vmm_translate (VmmVcpu *c, VmmBlock *b)
   VmmEngine *engine = c->engine;
   if (!vmm_code_room (engine))
     return false;
-  uint64_t from = host_ns ();
+  uint64_t from = vmm_host_ns ();
   Translator t;
   memset (&t, 0, offsetof (Translator, describe));
   t.stub_count = 0;
@@ -392,7 +392,7 @@ vmm_translate (VmmVcpu *c, VmmBlock *b)
   c->stat.translated_insns += b->count;
   c->stat.translated_bytes += b->size;
   c->stat.code_bytes += t.code.end - t.code.start + t.code.aside_end - t.code.aside;
-  c->stat.translate_ns += host_ns () - from;
+  c->stat.translate_ns += vmm_host_ns () - from;
   if (c->config.translated)
     vmm_inspect (c, &t.code);
   return true;

@@ -545,16 +545,8 @@ one (void)
   free_disks ();
 }
 
-static void
-test_fuzz (void)
-{
-  fuzz_loop (one);
-}
-
 int
 main (int argc, char **argv)
 {
-  g_test_init (&argc, &argv, NULL);
-  g_test_add_func ("/fdc-fuzz", test_fuzz);
-  return g_test_run ();
+  return fuzz_main (argc, argv, "/fdc-fuzz", one);
 }

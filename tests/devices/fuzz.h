@@ -274,8 +274,9 @@ fuzz_failed (int number)
 }
 
 static inline void
-fuzz_loop (void (*one) (void))
+fuzz_loop (gconstpointer data)
 {
+  void (*one) (void) = *(void (*const *) (void)) data;
   const char *seconds = g_getenv ("TENON_FUZZ_SECONDS"), *seed = g_getenv ("TENON_FUZZ_SEED");
   const char *count = g_getenv ("TENON_FUZZ_COUNT");
   int64_t end = g_get_monotonic_time () + (seconds ? atoll (seconds) : 3) * G_USEC_PER_SEC;
@@ -296,4 +297,13 @@ fuzz_loop (void (*one) (void))
   g_test_message ("%u cases from TENON_FUZZ_SEED=%u on", fuzz_case - first, first);
   g_assert_cmpuint (fuzz_case, !=, first);
   g_rand_free (dice);
+}
+
+/* A test program that runs `one` again and again, each time with dice of another seed. */
+static inline int
+fuzz_main (int argc, char **argv, const char *path, void (*one) (void))
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_data_func (path, &one, fuzz_loop);
+  return g_test_run ();
 }

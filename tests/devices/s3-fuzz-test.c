@@ -405,16 +405,8 @@ one (void)
   twins_free (&twins);
 }
 
-static void
-test_fuzz (void)
-{
-  fuzz_loop (one);
-}
-
 int
 main (int argc, char **argv)
 {
-  g_test_init (&argc, &argv, NULL);
-  g_test_add_func ("/s3-fuzz", test_fuzz);
-  return g_test_run ();
+  return fuzz_main (argc, argv, "/s3-fuzz", one);
 }

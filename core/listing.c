@@ -119,7 +119,7 @@ offset_of (const VmmTranslation *t, const uint8_t *host, uint32_t *at)
   return straight < t->straight || aside < t->size - t->straight;
 }
 
-/* Jumps: to within the block, to another block, or to what all blocks share. */
+/* Jumps: to within the block, to the start of this or another one, or to what all blocks share. */
 static bool
 branch (const VmmVcpu *cpu, const VmmTranslation *t, const Disassembler *d, uint32_t at,
         GString *out)
@@ -133,7 +133,7 @@ branch (const VmmVcpu *cpu, const VmmTranslation *t, const Disassembler *d, uint
     return false;
   target = host_at (t, at) + d->insn.length + o->imm.value.s;
   g_string_append_printf (out, "%s ", ZydisMnemonicGetString (d->insn.mnemonic));
-  if (offset_of (t, target, &offset))
+  if (offset_of (t, target, &offset) && offset > 0)
     g_string_append_printf (out, "+%03x", offset);
   else if (vmm_vcpu_code_linear (cpu, target, &linear))
     g_string_append_printf (out, "guest_%08x", linear);

@@ -34,7 +34,10 @@
 _Static_assert(offsetof (VmmVcpu, gpr) == 0 && offsetof (VmmVcpu, eip) == 36
                    && offsetof (VmmVcpu, eflags) == 40 && offsetof (VmmVcpu, attention) == 44
                    && offsetof (VmmVcpu, alert) == 48 && offsetof (VmmVcpu, tail) == 52
-                   && offsetof (VmmVcpu, frame) == 56 && offsetof (VmmTables, jump) == 2 << 23,
+                   && offsetof (VmmVcpu, frame) == 56 && offsetof (VmmVcpu, scratch_a) == 152
+                   && offsetof (VmmVcpu, scratch_b) == 156 && offsetof (VmmVcpu, cr0) == 160
+                   && offsetof (VmmVcpu, cr4) == 164 && offsetof (VmmVcpu, xmm) == 170
+                   && offsetof (VmmVcpu, fpu.fx) == 192 && offsetof (VmmTables, jump) == 2 << 23,
                "engine.asm");
 
 void vmm_thunk_slow (void);
@@ -46,6 +49,7 @@ void vmm_thunk_indirect (void);
 void vmm_thunk_budget (void);
 void vmm_thunk_segment (void);
 void vmm_thunk_verify (void);
+void vmm_thunk_xmm (void);
 
 static void *
 reserve (size_t size)
@@ -124,6 +128,7 @@ set_thunks (VmmVcpu *c)
   c->thunk[VMM_THUNK_BUDGET] = vmm_thunk_budget;
   c->thunk[VMM_THUNK_SEGMENT] = vmm_thunk_segment;
   c->thunk[VMM_THUNK_VERIFY] = vmm_thunk_verify;
+  c->thunk[VMM_THUNK_XMM] = vmm_thunk_xmm;
 }
 
 VmmEngine *

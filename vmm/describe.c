@@ -447,6 +447,8 @@ two_bytes (const VmmInsn *i)
 {
   unsigned size = operand_size (i), byte = i->opcode & 1 ? size : 1;
   Description d;
+  if (vmm_describe_sse (i, &d))
+    return d;
   switch (i->opcode)
     {
     case 0x18 ... 0x1f: return simple (T_NOP, 4, 0, 0, 0);
@@ -469,6 +471,7 @@ two_bytes (const VmmInsn *i)
                              1);
     case 0xa5:
     case 0xad: return modrm (i, T_MODRM, size, M_WRITE, false, 0, 0);
+    case 0xae: return i->modrm >= 0xe8 ? simple (T_FENCE, 4, 0, 0, 0) : handler_without_flags;
     case 0xaf: return modrm (i, T_MODRM, size, M_READ, true, 0, ALL);
     case 0xb0:
     case 0xb1: return defining (modrm (i, T_MODRM, byte, M_WRITE, false, 0, ALL), 1 << VMM_EAX);
@@ -486,6 +489,7 @@ two_bytes (const VmmInsn *i)
     case 0xbd: return modrm (i, T_MODRM, size, M_READ, true, 0, ZF);
     case 0xc0:
     case 0xc1: return modrm (i, T_MODRM, byte, M_WRITE, true, 0, ALL);
+    case 0xc3: return modrm (i, T_MODRM, 4, M_WRITE, false, 0, 0); /* MOVNTI */
     case 0xc7:
       d = modrm (i, T_DIGIT, 4, M_WRITE, false, 0, ZF);
       d.msize = 8;

@@ -13,6 +13,7 @@
 ;   r8 r9    scratch; r8d is the target of an indirect jump
 ;   rsp   the host's stack, a multiple of 16; translated code pushes nothing
 ;   x87, MMX  the guest's while VmmVcpu.fpu.live
+;   xmm0-7, MXCSR  the guest's while VmmVcpu.xmm is VMM_XMM_HOST
 ; Nothing else of the guest is in registers.  C functions get the guest's state in VmmVcpu.
 ;
 ; Restartable regions: between looking at `attention` and the jump to translated code a signal must
@@ -30,8 +31,24 @@ ATTENTION  equ 44
 ALERT      equ 48
 TAIL       equ 52
 FRAME      equ 56
+SCRATCH_A  equ 152
+SCRATCH_B  equ 156
+CONTROL0   equ 160
+CONTROL4   equ 164
+XMM        equ 170
+FX         equ 192
+FX_MXCSR   equ FX + 24
+FX_XMM     equ FX + 160
 
-FL_ARITH   equ 0x8d5
+XMM_MEMORY equ 0
+XMM_HOST   equ 1
+XMM_AWAY   equ 2
+
+FL_ARITH    equ 0x8d5
+CR0_EM_TS   equ 0xc
+CR4_OSFXSR  equ 0x200
+MXCSR_RESET equ 0x1f80          ; what C expects; also: all exceptions masked
+MXCSR_FLAGS equ 0x3f
 
 ; VmmBack
 BACK_ATTENTION equ 0
@@ -61,6 +78,7 @@ global vmm_thunk_indirect:function hidden
 global vmm_thunk_budget:function hidden
 global vmm_thunk_segment:function hidden
 global vmm_thunk_verify:function hidden
+global vmm_thunk_xmm:function hidden
 global vmm_region_enter_start:function hidden
 global vmm_region_enter_end:function hidden
 global vmm_region_resume_start:function hidden
@@ -71,8 +89,28 @@ global vmm_region_segment_start:function hidden
 global vmm_region_segment_end:function hidden
 global vmm_region_verify_start:function hidden
 global vmm_region_verify_end:function hidden
+global vmm_region_xmm_start:function hidden
+global vmm_region_xmm_end:function hidden
 
 section .text
+
+; Before C is called: XMM registers that are the host's go to VmmVcpu.  eax is lost, if there are.
+%macro XMM_SPILL 0
+        cmp     byte [r13 + XMM], XMM_HOST
+        jne     %%done
+        call    xmm_save
+%%done:
+%endmacro
+
+; Before code goes on behind C: back they come.  r9 is lost.  To %1 if the guest may not use them any
+; more.
+%macro XMM_FILL 1
+        cmp     byte [r13 + XMM], XMM_AWAY
+        jne     %%done
+        call    xmm_load
+        jnz     %1
+%%done:
+%endmacro
 
 ; Guest registers and flags to VmmVcpu; eax, ecx, edx are lost.
 %macro SPILL 0
@@ -95,6 +133,7 @@ section .text
         and     ecx, FL_ARITH
         or      edx, ecx
         mov     [r13 + EFLAGS], edx
+        XMM_SPILL
 %endmacro
 
 ; And back.
@@ -132,6 +171,7 @@ vmm_enter:
         mov     r11, rdx
         mov     r14d, 12
         mov     [r13 + FRAME], rsp
+        mov     byte [r13 + XMM], XMM_MEMORY
 vmm_region_enter_start:
         mov     eax, [r13 + ATTENTION]
         test    eax, [r13 + ALERT]
@@ -144,6 +184,7 @@ enter_attention:
         jmp     back
 
 vmm_back_trap:
+        XMM_SPILL
         mov     eax, BACK_TRAP
         jmp     back
 
@@ -171,6 +212,7 @@ vmm_thunk_tail:
         test    rax, rax
         jz      resume
         mov     r12, rax
+        mov     byte [r13 + XMM], XMM_MEMORY
 vmm_region_jump_start:
         mov     eax, [r13 + ATTENTION]
         test    eax, [r13 + ALERT]
@@ -217,11 +259,12 @@ vmm_thunk_slow:
         mov     rdi, r13
         mov     esi, r8d
         call    vmm_engine_slow
+        test    eax, eax
+        jnz     resume
+        XMM_FILL resume
         pop     r11
         pop     r10
         pop     r9
-        test    eax, eax
-        jnz     resume
 vmm_region_resume_start:
         mov     eax, [r13 + ATTENTION]
         test    eax, [r13 + ALERT]
@@ -230,8 +273,91 @@ vmm_region_resume_start:
         ret
 vmm_region_resume_end:
 resume:
+        XMM_SPILL                       ; they may have come back already
         mov     eax, BACK_RESUME
         jmp     back
+
+; Stores the XMM registers and MXCSR; the host's MXCSR is what C expects, but for flags that nobody
+; looks at.  eax is lost.
+align 16
+xmm_save:
+        movaps  [r13 + FX_XMM + 0], xmm0
+        movaps  [r13 + FX_XMM + 16], xmm1
+        movaps  [r13 + FX_XMM + 32], xmm2
+        movaps  [r13 + FX_XMM + 48], xmm3
+        movaps  [r13 + FX_XMM + 64], xmm4
+        movaps  [r13 + FX_XMM + 80], xmm5
+        movaps  [r13 + FX_XMM + 96], xmm6
+        movaps  [r13 + FX_XMM + 112], xmm7
+        stmxcsr [r13 + FX_MXCSR]
+        mov     eax, [r13 + FX_MXCSR]
+        and     eax, ~MXCSR_FLAGS
+        cmp     eax, MXCSR_RESET
+        je      .done
+        ldmxcsr [mxcsr_reset]
+.done:
+        mov     byte [r13 + XMM], XMM_AWAY
+        ret
+
+; Loads them if SSE instructions may simply be executed: CR0.EM and TS are clear, CR4.OSFXSR is set,
+; all exceptions are masked.  ZF says so.  r9 is lost.
+align 16
+xmm_load:
+        test    byte [r13 + CONTROL0], CR0_EM_TS
+        jnz     .no
+        mov     r9d, [r13 + CONTROL4]
+        not     r9d
+        test    r9d, CR4_OSFXSR
+        jnz     .no
+        mov     r9d, [r13 + FX_MXCSR]
+        not     r9d
+        test    r9d, MXCSR_RESET
+        jnz     .no
+        movaps  xmm0, [r13 + FX_XMM + 0]
+        movaps  xmm1, [r13 + FX_XMM + 16]
+        movaps  xmm2, [r13 + FX_XMM + 32]
+        movaps  xmm3, [r13 + FX_XMM + 48]
+        movaps  xmm4, [r13 + FX_XMM + 64]
+        movaps  xmm5, [r13 + FX_XMM + 80]
+        movaps  xmm6, [r13 + FX_XMM + 96]
+        movaps  xmm7, [r13 + FX_XMM + 112]
+        ldmxcsr [r13 + FX_MXCSR]
+        mov     byte [r13 + XMM], XMM_HOST
+.no:
+        ret
+
+; call with the SSE instruction in r8d and c->eip set: VmmVcpu.xmm was not VMM_XMM_HOST.  Returns when
+; it is.  If that cannot be, the instruction is executed by its handler, which raises what is to be
+; raised, and code is left: what follows relies on the registers.
+align 16
+vmm_thunk_xmm:
+        mov     [r13 + SCRATCH_A], eax
+        lahf
+        seto    al
+        mov     [r13 + SCRATCH_B], eax
+        call    xmm_load
+        jnz     xmm_by_handler
+vmm_region_xmm_start:
+        mov     r9d, [r13 + ATTENTION]
+        test    r9d, [r13 + ALERT]
+        jnz     xmm_by_handler
+        mov     eax, [r13 + SCRATCH_B]
+        add     al, 0x7f
+        sahf
+        mov     eax, [r13 + SCRATCH_A]
+        ret
+vmm_region_xmm_end:
+xmm_by_handler:
+        mov     eax, [r13 + SCRATCH_B]
+        add     al, 0x7f
+        sahf
+        mov     eax, [r13 + SCRATCH_A]
+        SPILL
+        sub     rsp, 8                  ; a multiple of 16
+        mov     rdi, r13
+        mov     esi, r8d
+        call    vmm_engine_slow
+        jmp     resume
 
 ; A C function that answers at once, of r8d and r9d; the answer is in r8d.  Flags are lost, what else
 ; is the guest's stays where it is: nothing of it is looked at.  If it says %2 the instruction is
@@ -245,6 +371,7 @@ resume:
         push    rdi
         push    r10
         push    r11
+        XMM_SPILL
         mov     rdi, r13
         mov     esi, r8d
         mov     edx, r9d
@@ -257,6 +384,7 @@ resume:
         pop     rdx
         pop     rcx
         pop     rax
+        XMM_FILL %%alert
 vmm_region_%1_start:
         mov     r9d, [r13 + ATTENTION]
         test    r9d, [r13 + ALERT]
@@ -299,14 +427,21 @@ miss:
         mov     esi, r8d
         mov     edx, r9d
         call    vmm_engine_miss
+        cmp     rax, 1
+        je      resume
+        XMM_FILL resume
         pop     r11
         pop     r10
         pop     r8
         mov     r9, rax
-        cmp     rax, 1
-        je      resume
-        ja      vmm_region_resume_start
+        test    rax, rax
+        jnz     vmm_region_resume_start
         add     qword [rsp], 5
         jmp     vmm_region_resume_start
+
+section .rodata
+align 4
+mxcsr_reset:
+        dd      MXCSR_RESET
 
 section .note.GNU-stack noalloc noexec nowrite progbits

@@ -128,6 +128,8 @@ vmm_engine_miss (VmmVcpu *c, uint32_t linear, uint32_t offset, uint32_t write)
   settle (c, insn, insn->index_in_block);
   if (insn->hints & VMM_HINT_FPU)
     vmm_fpu_note_block (c, insn); /* it may fault */
+  if (VMM_UNLIKELY (linear & 15) && insn->map && vmm_sse_is_aligned (insn)) /* before #PF */
+    return by_handler (c, insn);
   if (write)
     vmm_host_for_write (c, linear, c->user);
   else

@@ -123,6 +123,11 @@ bool vmm_translate (VmmVcpu *c, VmmBlock *b);
 /* Bytes that a block takes at most. */
 #define VMM_CODE_MAX (24u << 10)
 
+/* ---- translate_sse.c ---- */
+
+/* Must its operand in memory be aligned to 16 bytes? */
+bool vmm_sse_is_aligned (const VmmInsn *i);
+
 /* ---- jump.c ---- */
 
 bool vmm_jump_init (VmmEngine *engine);

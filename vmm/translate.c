@@ -198,6 +198,16 @@ emit_slow (Translator *t, const Stub *s)
 }
 
 static void
+emit_xmm (Translator *t, const Stub *s)
+{
+  Emit *e = &t->e;
+  emit_mov_mi (e, FIELD (eip), eip_of (t, s->insn));
+  emit_mov_ri (e, R_8, vmm_insn_offset (t->c, &t->b->insns[s->insn]));
+  emit_rm (e, 0, 0xff, 2, THUNK (VMM_THUNK_XMM));
+  emit_jump_to (t, s->retry);
+}
+
+static void
 emit_exit (Translator *t, const Stub *s)
 {
   Emit *e = &t->e;
@@ -223,6 +233,7 @@ emit_stub (Translator *t, const Stub *s)
     {
     case S_MISS: emit_miss (t, s); break;
     case S_SLOW: emit_slow (t, s); break;
+    case S_XMM: emit_xmm (t, s); break;
     case S_EXIT: emit_exit (t, s); break;
     case S_CROSS:
       emit_mov_ri (&t->e, R_8, s->eip);
@@ -364,7 +375,7 @@ vmm_translate (VmmVcpu *c, VmmBlock *b)
   memset (&t, 0, offsetof (Translator, describe));
   t.stub_count = 0;
   t.code = (VmmCode){ 0 };
-  t.ended = t.fpu_checked = t.fpu_note = t.fpu_used = false;
+  t.ended = t.fpu_checked = t.fpu_note = t.fpu_used = t.xmm_checked = false;
   t.fds_noted = 0;
   t.c = c;
   t.engine = engine;

@@ -35,6 +35,8 @@ typedef enum {
   T_FPU, /* x87 on registers, FWAIT: needs c->fpu_ready */
   T_FPU_M,
   T_MMX,
+  T_SSE, /* needs c->xmm */
+  T_FENCE,
   T_FLDCW,
   T_CLD,
   T_MOVS,
@@ -74,7 +76,7 @@ bool vmm_loads_high_byte (const VmmInsn *i);
 /* ---- The state of a translation ---- */
 
 /* A place beside the straight way, emitted behind the block. */
-typedef enum { S_MISS, S_SLOW, S_EXIT, S_CROSS, S_TAIL, S_BUDGET } StubKind;
+typedef enum { S_MISS, S_SLOW, S_EXIT, S_CROSS, S_TAIL, S_BUDGET, S_XMM } StubKind;
 typedef struct {
   StubKind kind;
   uint8_t *site; /* distance that shall lead here */
@@ -83,7 +85,7 @@ typedef struct {
   bool write;     /* S_MISS */
   int8_t anchor;  /* S_MISS: register that must become invalid, or -1 */
   int8_t address; /* S_MISS: register with the linear address */
-  uint8_t *retry; /* S_MISS */
+  uint8_t *retry; /* S_MISS, S_XMM */
   uint32_t eip;   /* S_EXIT, S_CROSS: target */
   bool link;      /* S_EXIT: may be linked */
 } Stub;
@@ -113,6 +115,7 @@ typedef struct {
   VmmCode code;
   bool space; /* memory is accessed in the space */
   bool flat, stack32, fpu_checked, ended, fpu_note, fpu_used;
+  bool xmm_checked; /* the XMM registers are the host's from here on */
   unsigned fds_noted; /* segment + 1 whose selector FDS has */
   uint32_t fpu_insn;  /* pending: the last x87 instruction that was executed (vmm_insn_offset) */
 } Translator;
@@ -167,6 +170,12 @@ bool vmm_in_segment (const Translator *t, uint32_t eip);
 void vmm_emit_fpu (Translator *t);
 /* The pointers of x87 instructions before this point are noted. */
 void vmm_emit_fpu_note (Translator *t);
+
+/* ---- translate_sse.c ---- */
+
+/* Is it an instruction on XMM registers that need not be left to its handler? */
+bool vmm_describe_sse (const VmmInsn *i, Description *d);
+void vmm_emit_sse (Translator *t);
 
 /* ---- translate_string.c ---- */
 

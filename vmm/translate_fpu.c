@@ -74,7 +74,7 @@ static bool
 sets_pointers (const VmmInsn *i)
 {
   if (i->map)
-    return i->opcode == 0xae;
+    return i->opcode == 0xae && (i->flags & VMM_INSN_MEM) && (i->modrm >> 3 & 7) == 1;
   if (i->flags & VMM_INSN_MEM)
     return (i->opcode == 0xd9 || i->opcode == 0xdd) && (i->modrm >> 3 & 7) == 4;
   return i->opcode == 0xdb && i->modrm == 0xe3;

@@ -61,6 +61,7 @@ vmm_emit_handler (Translator *t)
   vmm_emit_fpu_note (t); /* it may load others */
   name_instruction (t);
   emit_rm (&t->e, 0, 0xff, 2, THUNK (VMM_THUNK_SLOW));
+  t->xmm_checked = false; /* it may be that they are no longer the host's */
 }
 
 void
@@ -505,6 +506,11 @@ vmm_emit_insn (Translator *t)
     case T_FPU_M:
     case T_MMX:
     case T_FLDCW: vmm_emit_fpu (t); break;
+    case T_SSE: vmm_emit_sse (t); break;
+    case T_FENCE:
+      emit_opcode (e, 0x0fae);
+      emit8 (e, t->insn->modrm);
+      break;
     case T_CLD: cld (t); break;
     case T_MOVS:
     case T_STOS:

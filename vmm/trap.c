@@ -37,6 +37,7 @@ REGION (resume);
 REGION (jump);
 REGION (segment);
 REGION (verify);
+REGION (xmm);
 #undef REGION
 /* engine.asm's regions, between looking at `attention` and translated code. */
 static const struct {
@@ -47,6 +48,7 @@ static const struct {
   { vmm_region_jump_start, vmm_region_jump_end },
   { vmm_region_segment_start, vmm_region_segment_end },
   { vmm_region_verify_start, vmm_region_verify_end },
+  { vmm_region_xmm_start, vmm_region_xmm_end },
 };
 void vmm_back_trap (void);
 

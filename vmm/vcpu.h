@@ -264,6 +264,7 @@ enum {
   VMM_THUNK_BUDGET,
   VMM_THUNK_SEGMENT,
   VMM_THUNK_VERIFY,
+  VMM_THUNK_XMM,
   VMM_THUNKS
 };
 
@@ -298,9 +299,27 @@ struct VmmVcpu {
   void (*thunk[VMM_THUNKS]) (void);
   int64_t left;     /* counted: instructions left of the slice while translated code runs */
   uint32_t scratch_a, scratch_b; /* translated code: EAX while it has the flags; a value across an access */
+  uint32_t cr0, cr4;
   bool fpu_ready;   /* x87 and MMX instructions may simply be executed by the host */
   bool if_free;     /* IF may simply be written: CPL <= IOPL, not v86 mode */
+  uint8_t xmm;      /* VMM_XMM_*: where the XMM registers and MXCSR are */
   uint32_t alerts[2]; /* what `alert` is while IF is 0, and while it is 1 */
+
+  /* FPU: architectural image; `live` while the x87/MMX part is in the host's registers (fpu.c) */
+  struct {
+    uint8_t fx[512] __attribute__ ((aligned (64))); /* FXSAVE layout */
+    bool live;
+    bool ferr;
+    bool ignne;
+    bool masked;       /* while live: all exceptions are masked, none can become pending */
+    uint8_t held;      /* while live: pending exceptions kept aside because IGNNE# is asserted */
+    uint32_t fip, fdp; /* while live: guest instruction and operand pointers */
+    uint16_t fcs, fds;
+    uint32_t fop;
+    /* Left by translated code until C runs (vmm_fpu_resolve). */
+    uint32_t note;  /* the instruction that fip, fcs and fop are of, as vmm_insn_offset; or 0 */
+    uint8_t fds_of; /* segment whose selector fds is, plus 1; or 0 */
+  } fpu;
   VmmSegment seg[VMM_SEGMENTS];
   uint8_t cpl;      /* 0 in real mode, 3 in v86 mode */
   bool user;        /* accesses are made with user rights: cpl == 3 */
@@ -318,7 +337,7 @@ struct VmmVcpu {
   VmmTables *now;          /* tables[user] as of the last boundary, for the flat handlers */
 
   /* system */
-  uint32_t cr0, cr2, cr3, cr4, dr[8];
+  uint32_t cr2, cr3, dr[8];
   uint32_t gdt_base, gdt_limit, idt_base, idt_limit;
   VmmSegment ldtr, tr;
   uint64_t pdptr[4];
@@ -348,22 +367,6 @@ struct VmmVcpu {
     uint32_t error, cr2;
   } fault;
   jmp_buf on_fault; /* set by the loop; vmm_raise jumps there (uses __builtin or _setjmp) */
-
-  /* FPU: architectural image; `live` while the x87/MMX part is in the host's registers (fpu.c) */
-  struct {
-    uint8_t fx[512] __attribute__ ((aligned (64))); /* FXSAVE layout; XMM and MXCSR always here */
-    bool live;
-    bool ferr;
-    bool ignne;
-    bool masked;       /* while live: all exceptions are masked, none can become pending */
-    uint8_t held;      /* while live: pending exceptions kept aside because IGNNE# is asserted */
-    uint32_t fip, fdp; /* while live: guest instruction and operand pointers */
-    uint16_t fcs, fds;
-    uint32_t fop;
-    /* Left by translated code until C runs (vmm_fpu_resolve). */
-    uint32_t note;  /* the instruction that fip, fcs and fop are of, as vmm_insn_offset; or 0 */
-    uint8_t fds_of; /* segment whose selector fds is, plus 1; or 0 */
-  } fpu;
 
   /* parts */
   VmmVm *vm;
@@ -401,6 +404,9 @@ struct VmmVcpu {
   const void *host_stack_bottom;
   size_t host_stack_size;
 };
+#define VMM_XMM_MEMORY 0 /* c->fpu.fx */
+#define VMM_XMM_HOST 1   /* the host's registers: in translated code that has used them */
+#define VMM_XMM_AWAY 2   /* c->fpu.fx; whoever goes back to code puts them into the host's registers */
 #define VMM_INHIBIT_STI 1
 #define VMM_INHIBIT_SS 2
 enum { VMM_ACTIVE = 0, VMM_HALTED = 1, VMM_SHUT_DOWN = 2, VMM_WAIT_SIPI = 3 };

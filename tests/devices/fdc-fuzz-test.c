@@ -235,7 +235,7 @@ bring_up (unsigned drive)
     SEND (0x13, 0x00, one_in (2) ? 0x5a : roll (256), roll (4));
   twins_out (&twins, CCR, one_in (20) ? roll (4) : disks[drive].format->rate, 1);
   SEND (0x07, drive);
-  twins_step (&twins, 400 * MS);
+  twins_step (&twins, 600 * MS); /* 79 steps of up to 6 ms */
   sense ();
   track[drive] = 0;
 }

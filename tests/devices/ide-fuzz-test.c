@@ -5,10 +5,14 @@
  * commands, changes of media and errors of the host.  One of the twins is saved, loaded and swapped
  * besides. Whatever happens,
  *
- *   the twins behave alike, and at last have the same memory and disks
- *   a sector that no command has named for writing keeps its bytes, and what was written well is
- * there what was read well is what the medium holds a bus-master transfer touches no memory but
- * what its table names after a reset the drives work
+ *   the twins behave alike, and at last have the same memory and disks;
+ *   a sector that no command has named for writing keeps its bytes, what was written well is there;
+ *   what was read well is what the medium holds, raw sectors of a CD with all that surrounds it;
+ *   a bus-master transfer touches no memory but what its table names;
+ *   a packet's error and the sense that is asked for tell the same;
+ *   after a reset the drives work.
+ *
+ * Some CDs are in drives whose discs are changed, as `tenon ctl` does it, for larger and smaller.
  *
  * See fuzz.h for the environment.
  */
@@ -23,6 +27,7 @@
 #define ARENA 0x10000u
 #define MAX_SECTORS 3000u
 #define MAX_BLOCKS 300u
+#define N_DISCS 3
 
 enum { DATA, ERROR, COUNT, LOW, MID, HIGH, DEVICE, STATUS };
 enum { ERR = 0x01, DRQ = 0x08, READY = 0x50, BSY = 0x80 };
@@ -31,6 +36,7 @@ typedef struct {
   const char *name, *link;
   uint16_t base;
   bool slave, exists, cd, read_only;
+  bool changer; /* takes the discs below */
   bool present;
   int error;
   uint32_t blocks, block_size;
@@ -39,10 +45,73 @@ typedef struct {
   uint8_t *unsure;   /* ... of sectors that are not named here */
 } Drive;
 
+typedef struct {
+  char *path;
+  uint32_t blocks;
+  uint8_t *bytes;
+} Disc;
+
+static Disc discs[N_DISCS] = { { .blocks = MAX_BLOCKS }, { .blocks = 37 }, { .blocks = 1 } };
 static Drive drives[4];
 static Twins twins;
 static Drive *current;
 static bool calm; /* nothing has come between since the drive was selected */
+
+/* ---- Discs ---- */
+
+static void
+make_discs (void)
+{
+  for (unsigned n = 0; n < N_DISCS; n++)
+    {
+      Disc *d = &discs[n];
+      size_t size = d->blocks * 2048;
+      int fd = g_file_open_tmp ("ide-fuzz-XXXXXX.iso", &d->path, NULL);
+      g_assert_cmpint (fd, >=, 0);
+      d->bytes = g_malloc (size);
+      for (size_t i = 0; i < size; i++)
+        d->bytes[i] = (i / 2048 + 7 * i + n) * 2654435761u >> 24;
+      g_assert_cmpint (write (fd, d->bytes, size), ==, size);
+      close (fd);
+    }
+}
+
+static void
+free_discs (void)
+{
+  for (unsigned n = 0; n < N_DISCS; n++)
+    {
+      unlink (discs[n].path);
+      g_free (discs[n].path);
+      g_free (discs[n].bytes);
+    }
+}
+
+static void
+disc_is_in (Drive *d, const Disc *disc)
+{
+  d->present = true;
+  d->blocks = disc->blocks;
+  memcpy (d->shadow, disc->bytes, (size_t) disc->blocks * 2048);
+}
+
+/* N_DISCS: none.  A drive that the guest has locked gives none away without force. */
+static void
+change_disc (Drive *d, unsigned n, bool force)
+{
+  bool done[2];
+  TELL ("disc %s %u force %d\n", d->name, n, force);
+  twins_settle (&twins);
+  BOTH (&twins, i)
+  done[i] = tn_harness_change_medium (twins.h[i], d->name, n < N_DISCS ? discs[n].path : NULL,
+                                      force, NULL);
+  g_assert_cmpint (done[0], ==, done[1]);
+  if (!done[0])
+    return;
+  d->present = false;
+  if (n < N_DISCS)
+    disc_is_in (d, &discs[n]);
+}
 
 /* ---- Machine ---- */
 
@@ -74,11 +143,22 @@ make_drive (unsigned n, bool exists, bool cd)
                           + roll (one_in (4) ? 8
                                   : cd       ? MAX_BLOCKS
                                              : MAX_SECTORS) };
-  size_t size = (size_t) d->blocks * d->block_size;
   if (!exists)
     return;
+  d->changer = cd && one_in (3);
+  if (d->changer)
+    d->blocks = MAX_BLOCKS;
+  size_t size = (size_t) d->blocks * d->block_size;
   d->shadow = g_malloc (size);
   d->unsure = g_malloc0 (d->blocks);
+  if (d->changer)
+    {
+      disc_is_in (d, &discs[0]);
+      BOTH (&twins, i)
+      tn_harness_add (twins.h[i], d->name, "disk-raw", "cdrom", "true", "file", discs[0].path,
+                      NULL);
+      return;
+    }
   random_bytes (d->shadow, size);
   BOTH (&twins, i)
   {
@@ -197,11 +277,14 @@ interfere (void)
     case 5: twins_out (&twins, BM + (value & 15), value >> 8, 1 << (value >> 16) % 3); break;
     case 6: twins_in (&twins, BM + (value & 15), 1 << (value >> 16) % 3); break;
     case 7:
-      if (d->cd)
+      if (d->changer)
+        change_disc (d, roll (N_DISCS + 1), one_in (2));
+      else if (d->cd)
         set_medium (d, one_in (2), d->error);
       break;
     case 8:
-      set_medium (d, d->present, one_in (2) ? 0 : PICK (EIO, ENOSPC, EROFS, ENOMEDIUM));
+      if (!d->changer)
+        set_medium (d, d->present, one_in (2) ? 0 : PICK (EIO, ENOSPC, EROFS, ENOMEDIUM));
       break;
     case 9:
       twins_pci_write (&twins, DEVFN, PICK (4, 0x40, 0x42), value & 0x8005, 2);
@@ -272,6 +355,7 @@ set_task (uint8_t feature, uint8_t count, uint32_t address, uint8_t head)
 typedef struct {
   uint32_t lba, count;
   bool valid; /* lies on the disk, and was said so that no doubt is left */
+  bool raw;   /* sectors of 2,352 bytes of a CD */
 } Extent;
 
 /* An address, by LBA for the most part; a wrong one now and then. */
@@ -446,7 +530,7 @@ collect (const Table *t, uint8_t *data, bool into_memory)
     }
 }
 
-/* So that nothing that was begun before moves; true for the most part. */
+/* So that a master that runs yet, on the table of before, takes no part; true for the most part. */
 static bool
 stop_masters (void)
 {
@@ -506,10 +590,9 @@ dma (bool write)
   if (!early)
     start_master (&t, !write);
   status = end_dma ();
-  if (!calm || !t.good)
+  if (!calm || !t.good || !quiet)
     return;
-  if (quiet)
-    check_memory (&t, before);
+  check_memory (&t, before);
   if (status & (BSY | ERR | DRQ))
     return;
   if (write)
@@ -524,39 +607,96 @@ dma (bool write)
 /* ---- Packets ---- */
 
 static void
+put_msf (uint8_t *at, uint32_t lba)
+{
+  at[0] = (lba + 150) / 75 / 60;
+  at[1] = (lba + 150) / 75 % 60;
+  at[2] = (lba + 150) % 75;
+}
+
+/* The rest of a command that reads sectors; of others nothing can be said. */
+static void
+make_read (uint8_t cdb[12], Extent *e)
+{
+  uint8_t type = cdb[1] >> 2 & 7, parts = PICK (0x10, 0xf8, 0xf8, 0x00, 0x80);
+  bool mode_1 = (type == 0 || type == 2) && (parts == 0x10 || parts == 0xf8);
+  e->valid = e->lba < current->blocks && e->count <= current->blocks - e->lba;
+  switch (cdb[0])
+    {
+    case 0x28:
+      cdb[7] = 0;
+      cdb[8] = e->count;
+      return;
+    case 0xa8:
+      cdb[6] = cdb[7] = cdb[8] = 0;
+      cdb[9] = e->count;
+      return;
+    case 0xbe:
+      cdb[6] = cdb[7] = 0;
+      cdb[8] = e->count;
+      break;
+    case 0xb9:
+      put_msf (cdb + 3, e->lba);
+      put_msf (cdb + 6, e->lba + e->count);
+      break;
+    default: mode_1 = false;
+    }
+  if (cdb[0] == 0xbe || cdb[0] == 0xb9)
+    cdb[9] = parts;
+  e->valid = e->valid && mode_1;
+  e->raw = e->valid && parts == 0xf8;
+}
+
+/* Parameters that lead somewhere. */
+static void
+shape_packet (uint8_t cdb[12])
+{
+  switch (cdb[0])
+    {
+    case 0x1a:
+    case 0x5a:
+      cdb[2] = PICK (0x3f, 0x2a, 0x01, 0x0d, 0x0e, 0x00) | (one_in (3) ? roll (4) << 6 : 0);
+      break;
+    case 0x1b:
+    case 0x1e: cdb[4] = roll (4); break;
+    case 0x42:
+      cdb[2] = one_in (4) ? cdb[2] : 0x40;
+      cdb[3] = roll (5);
+      break;
+    case 0x43:
+      cdb[2] = roll (4);
+      cdb[6] = PICK (0, 1, 2, 0xaa);
+      cdb[9] = roll (4) << 6;
+      break;
+    case 0x46:
+      cdb[1] = roll (4);
+      cdb[2] = 0;
+      cdb[3] = PICK (0, 1, 2, 3, 0x10, 0x1e, 0x1f, 0xff);
+      break;
+    case 0x4a:
+      cdb[1] = !one_in (8);
+      cdb[4] = one_in (4) ? cdb[4] : 0x10;
+      break;
+    }
+}
+
+static void
 make_packet (uint8_t cdb[12], Extent *read)
 {
   static const uint8_t opcodes[]
-      = { 0x28, 0x28, 0x28, 0xa8, 0xbe, 0xb9, 0x43, 0x46, 0x4a, 0x5a, 0x1a, 0x55, 0x15,
-          0x03, 0x03, 0x12, 0x1b, 0x1e, 0x42, 0x51, 0x52, 0xbd, 0x00, 0x25, 0x2b, 0x44 };
+      = { 0x28, 0x28, 0x28, 0xa8, 0xbe, 0xb9, 0x43, 0x46, 0x4a, 0x5a, 0x1a, 0x55, 0x15, 0x03,
+          0x03, 0x12, 0x1b, 0x1e, 0x42, 0x51, 0x52, 0xbd, 0x00, 0x25, 0x2b, 0x44, 0x4e, 0xbb };
   Extent e = { .lba = roll (current->blocks), .count = 1 + roll (one_in (6) ? 70 : 5) };
-  uint8_t opcode = opcodes[roll (sizeof opcodes)];
   if (one_in (8))
     e.lba = PICK (current->blocks - 1, current->blocks, UINT32_MAX, 0);
   random_bytes (cdb, 12);
-  cdb[0] = opcode;
+  cdb[0] = opcodes[roll (sizeof opcodes)];
   cdb[1] = one_in (3) ? cdb[1] : 0;
   for (unsigned n = 0; n < 4; n++)
     cdb[2 + n] = e.lba >> 8 * (3 - n);
-  if (opcode == 0x28 || opcode == 0xa8 || opcode == 0xbe)
-    {
-      cdb[6] = cdb[7] = cdb[9] = 0;
-      cdb[8] = e.count;
-      if (opcode == 0xa8)
-        {
-          cdb[8] = 0;
-          cdb[9] = e.count;
-        }
-      else if (opcode == 0xbe)
-        cdb[9] = PICK (0x10, 0xf8, 0xf8, 0x00, 0x80);
-    }
-  if (opcode == 0xb9)
-    for (unsigned n = 0; n < 6; n++)
-      cdb[3 + n] = n % 3 ? roll (80) : 0;
-  if (opcode == 0x1b || opcode == 0x1e)
-    cdb[4] = roll (4);
-  e.valid = (opcode == 0x28 || opcode == 0xa8) && e.lba < current->blocks
-            && e.count <= current->blocks - e.lba;
+  make_read (cdb, &e);
+  if (!one_in (8))
+    shape_packet (cdb);
   if (one_in (12))
     {
       cdb[roll (12)] ^= 1 << roll (8);
@@ -591,10 +731,67 @@ drain (uint8_t *data, uint32_t room)
   return done;
 }
 
+static uint8_t
+bcd (uint8_t value)
+{
+  return value / 10 << 4 | value % 10;
+}
+
+/* The bytes of a sector before and behind those of its user, as mode 1 has them. */
+static void
+check_surroundings (uint32_t lba, const uint8_t raw[2352])
+{
+  static const uint8_t zeros[2352 - 2064];
+  uint8_t head[16], msf[3];
+  put_msf (msf, lba);
+  memset (head, 0xff, 12);
+  head[0] = head[11] = 0;
+  for (unsigned n = 0; n < 3; n++)
+    head[12 + n] = bcd (msf[n]);
+  head[15] = 1;
+  g_assert_cmpmem (raw, 16, head, 16);
+  g_assert_cmpmem (raw + 2064, sizeof zeros, zeros, sizeof zeros);
+}
+
+static uint32_t
+bytes_of (Extent e)
+{
+  return e.count * (e.raw ? 2352 : 2048);
+}
+
 static void
 check_blocks (Extent e, const uint8_t *data)
 {
-  g_assert_cmpint (memcmp (data, current->shadow + e.lba * 2048, e.count * 2048), ==, 0);
+  for (uint32_t n = 0; n < e.count; n++)
+    {
+      const uint8_t *at = data + n * (e.raw ? 2352 : 2048);
+      if (e.raw)
+        check_surroundings (e.lba + n, at);
+      g_assert_cmpmem (at + (e.raw ? 16 : 0), 2048, current->shadow + (e.lba + n) * 2048, 2048);
+    }
+}
+
+/* The sense key is in the error register, and REQUEST SENSE gives the same. */
+static void
+check_sense (uint8_t status)
+{
+  static const uint8_t cdb[12] = { 0x03, [4] = 18 };
+  uint8_t data[18] = { 0 }, error;
+  if (!calm || (status & (BSY | ERR | DRQ)) != ERR)
+    return;
+  error = twins_in (&twins, current->base + ERROR, 1);
+  set_task (0, 0, sizeof data << 8, 0xa0);
+  give (0xa0);
+  if ((wait_ready () & (DRQ | BSY)) != DRQ)
+    return;
+  twins_outs (&twins, current->base, cdb, 6, 2);
+  wait_ready ();
+  twins_ins (&twins, current->base, data, sizeof data / 2, 2);
+  if ((wait_ready () & (BSY | ERR | DRQ)) || !calm)
+    return;
+  g_assert_cmphex (data[0], ==, 0x70);
+  g_assert_cmphex (data[2], ==, error >> 4);
+  g_assert_cmphex (error & 0x0f, ==, 0x04); /* ABRT */
 }
 
 static void
@@ -607,7 +804,7 @@ packet (void)
   Extent e;
   Table t;
   make_packet (cdb, &e);
-  size = MIN (e.count * 2048, room);
+  size = bytes_of (e);
   if (limit < 64)
     limit = one_in (8) ? limit : 2048;
   set_task (use_dma | (one_in (30) ? g_rand_int (dice) : 0), g_rand_int (dice), limit << 8, 0xa0);
@@ -631,20 +828,22 @@ packet (void)
       status = wait_ready ();
       if (calm && e.valid && done == size && !(status & (BSY | ERR | DRQ)))
         check_blocks (e, data);
+      check_sense (status);
       return;
     }
   if (!one_in (20))
     start_master (&t, cdb[0] != 0x55 && cdb[0] != 0x15);
   status = end_dma ();
-  if (!calm || !t.good)
-    return;
-  if (quiet)
-    check_memory (&t, before);
-  if (e.valid && !(status & (BSY | ERR | DRQ)))
+  if (calm && t.good && quiet)
     {
-      collect (&t, data, false);
-      check_blocks (e, data);
+      check_memory (&t, before);
+      if (e.valid && !(status & (BSY | ERR | DRQ)))
+        {
+          collect (&t, data, false);
+          check_blocks (e, data);
+        }
     }
+  check_sense (status);
 }
 
 /* ---- Everything else ---- */
@@ -697,7 +896,9 @@ static void
 recover (void)
 {
   for (unsigned n = 0; n < 4; n++)
-    if (drives[n].exists)
+    if (drives[n].changer)
+      change_disc (&drives[n], roll (N_DISCS), true);
+    else if (drives[n].exists)
       set_medium (&drives[n], true, 0);
   twins_settle (&twins);
   twins_reset (&twins);
@@ -734,6 +935,8 @@ check_works (Drive *d)
 static void
 check_disk (const Drive *d)
 {
+  if (d->changer)
+    return;
   g_assert_cmpint (memcmp (d->bytes[0], d->bytes[1], (size_t) d->blocks * d->block_size), ==, 0);
   for (uint32_t n = 0; n < d->blocks; n++)
     if (!d->unsure[n])
@@ -774,5 +977,8 @@ one (void)
 int
 main (int argc, char **argv)
 {
-  return fuzz_main (argc, argv, "/ide-fuzz", one);
+  make_discs ();
+  int code = fuzz_main (argc, argv, "/ide-fuzz", one);
+  free_discs ();
+  return code;
 }

@@ -37,9 +37,11 @@ begin_test () { # NAME
   [ -x "$tenon" ] || fail "no program $tenon: build first, or set TENON"
 }
 
-# The machine's messages go to $work/tenon.log. Returns tenon's status; 124 when time was up.
+# The machine's messages go to $work/tenon.log; TENON_ENGINE chooses its engine. Returns tenon's
+# status; 124 when time was up.
 run_tenon () { # SECONDS CONFIG [OPTION]...
   local seconds=$1
   shift
-  timeout --kill-after=10 "$seconds" "$tenon" run "$@" < /dev/null > "$work/tenon.log" 2>&1
+  timeout --kill-after=10 "$seconds" "$tenon" run ${TENON_ENGINE:+--engine "$TENON_ENGINE"} "$@" \
+    < /dev/null > "$work/tenon.log" 2>&1
 }

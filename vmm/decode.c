@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The decoder: bytes to a VmmInsn with the handler that suits its operands, for a Pentium III
- * (Intel SDM vol. 2, opcode maps; SSE, no SSE2).
+ * with SSE2 (Intel SDM vol. 2, opcode maps).  Where SSE2 is not configured its handlers raise #UD.
  *
  * Tables (decode.inc) say for each opcode which operands follow and which handlers there are.  The
  * decoder never reads beyond the bytes it was given: it answers "not enough", and the caller

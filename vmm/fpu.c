@@ -579,7 +579,7 @@ vmm_fpu_fxsave (VmmVcpu *c, const VmmInsn *i)
   vmm_probe_write (c, linear, 512, c->user);
   vmm_fpu_sync (c);
   memcpy (image, c->fpu.fx, sizeof image);
-  fx_put32 (image, FX_MASK, MXCSR_MASK);
+  fx_put32 (image, FX_MASK, mxcsr_mask (c));
   vmm_write_bytes (c, linear, image, c->cr4 & CR4_OSFXSR ? FX_XMM_END : FX_XMM, c->user);
 }
 
@@ -609,7 +609,7 @@ vmm_fpu_fxrstor (VmmVcpu *c, const VmmInsn *i)
   uint32_t linear = fx_linear (c, i, VMM_CAN_READ);
   vmm_read_bytes (c, linear, image, 512, c->user);
   uint32_t mxcsr = fx_get32 (image, FX_MXCSR);
-  if (mxcsr & ~MXCSR_MASK)
+  if (mxcsr & ~mxcsr_mask (c))
     vmm_gp0 (c);
   vmm_fpu_sync (c);
   take_x87 (fx, image);
@@ -620,10 +620,13 @@ vmm_fpu_fxrstor (VmmVcpu *c, const VmmInsn *i)
 }
 
 const char *
-vmm_fpu_check_image (const uint8_t image[512])
+vmm_fpu_check_image (const VmmVcpu *c, const uint8_t image[512])
 {
   uint8_t fx[FX_XMM];
-  if (fx_get32 (image, FX_MXCSR) & ~MXCSR_MASK)
+  uint32_t reserved = fx_get32 (image, FX_MXCSR) & ~mxcsr_mask (c);
+  if (reserved == MXCSR_DAZ)
+    return "MXCSR has denormals-are-zeros, which this processor without SSE2 has not";
+  if (reserved)
     return "reserved bits of MXCSR";
   take_x87 (fx, image);
   if (fx_get16 (fx, FX_FCW) != fx_get16 (image, FX_FCW))
@@ -641,7 +644,7 @@ vmm_fpu_set_image (VmmVcpu *c, const uint8_t image[512])
   memset (fx, 0, sizeof c->fpu.fx);
   take_x87 (fx, image);
   fx_put32 (fx, FX_MXCSR, fx_get32 (image, FX_MXCSR));
-  fx_put32 (fx, FX_MASK, MXCSR_MASK);
+  fx_put32 (fx, FX_MASK, mxcsr_mask (c));
   memcpy (fx + FX_XMM, image + FX_XMM, FX_XMM_END - FX_XMM);
 }
 
@@ -655,7 +658,7 @@ vmm_fpu_reset (VmmVcpu *c, bool init)
   fx_put16 (c->fpu.fx, FX_FCW, 0x40);
   c->fpu.fx[FX_FTW] = 0xff; /* all registers hold +0.0 */
   fx_put32 (c->fpu.fx, FX_MXCSR, MXCSR_RESET);
-  fx_put32 (c->fpu.fx, FX_MASK, MXCSR_MASK);
+  fx_put32 (c->fpu.fx, FX_MASK, mxcsr_mask (c));
   set_ferr (c, false);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What fpu.c, mmx.c and sse.c share: the image, the host's stubs, operands in memory.
+ * What fpu.c, mmx.c, sse.c and sse2.c share: the image, the host's stubs, operands in memory.
  *
  * The guest's x87 and MMX registers live in one of two places.  While c->fpu.live they are in the
  * host's own registers, and c->fpu.fip, fdp, fcs, fds and fop hold the guest's pointers; else all
@@ -47,7 +47,7 @@ enum {
 #define FSW_B 0x8000u
 #define FSW_EXCEPTIONS 0x3fu
 
-#define MXCSR_MASK 0xffbfu /* Pentium III: no denormals-are-zeros */
+#define MXCSR_DAZ 0x40u /* denormals are zeros; with SSE2 */
 #define MXCSR_FTZ 0x8000u
 #define MXCSR_RESET 0x1f80u
 #define MXCSR_MASKS 0x1f80u
@@ -58,7 +58,7 @@ typedef void (*VmmHostMemoryStub) (void *operand);
 
 extern const uint8_t vmm_host_x87_register[], vmm_host_x87_memory[], vmm_host_fcmov[],
     vmm_host_fcomi[], vmm_host_mmx[], vmm_host_sse[], vmm_host_cmp[], vmm_host_convert[],
-    vmm_host_integer[], vmm_host_comiss[];
+    vmm_host_integer[], vmm_host_comis[], vmm_host_exactness[], vmm_host_packed[];
 void vmm_host_fx_load (const void *fx);
 void vmm_host_fx_store (void *fx);
 
@@ -83,6 +83,8 @@ VmmHandler vmm_mmx_handler (uint8_t opcode, uint8_t modrm);
 /* An MMX register, while live. */
 uint64_t vmm_mmx_get (unsigned n);
 void vmm_mmx_set (unsigned n, uint64_t v);
+/* The words of v in the order of an immediate byte, as PSHUFW has it. */
+uint64_t vmm_mmx_shuffle (uint64_t v, unsigned order);
 
 static inline uint16_t
 fx_get16 (const uint8_t *fx, unsigned offset)
@@ -116,6 +118,13 @@ static inline uint8_t *
 fx_xmm (VmmVcpu *c, unsigned n)
 {
   return c->fpu.fx + FX_XMM + 16 * (n & 7);
+}
+
+/* What may be set in MXCSR. */
+static inline uint32_t
+mxcsr_mask (const VmmVcpu *c)
+{
+  return c->config.sse2 ? 0xffffu : 0xffffu & ~MXCSR_DAZ;
 }
 
 /* Unmasked exceptions that are pending in an image. */
@@ -156,6 +165,14 @@ sse_check (VmmVcpu *c)
 {
   if (VMM_UNLIKELY ((c->cr0 & (CR0_EM | CR0_TS)) || !(c->cr4 & CR4_OSFXSR)))
     vmm_raise (c, (c->cr0 & CR0_EM) || !(c->cr4 & CR4_OSFXSR) ? EX_UD : EX_NM);
+}
+
+/* First of all in what came with SSE2, whatever it works on. */
+static inline void
+sse2_need (VmmVcpu *c)
+{
+  if (VMM_UNLIKELY (!c->config.sse2))
+    vmm_ud (c);
 }
 
 static inline void

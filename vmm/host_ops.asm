@@ -1,7 +1,7 @@
 ; SPDX-License-Identifier: LGPL-2.1-or-later
 ;
-; The x87, MMX and SSE instructions of the host, each in a stub of its own, for fpu.c, mmx.c and
-; sse.c.
+; The x87, MMX, SSE and SSE2 instructions of the host, each in a stub of its own, for fpu.c, mmx.c,
+; sse.c and sse2.c.
 ;
 ; Register contract: a stub is a System V function.  rdi, rsi and rdx are its arguments, rax what it
 ; returns, xmm0 is scratch; nothing else is touched but what the instruction itself touches.
@@ -113,8 +113,8 @@ table vmm_host_mmx
   %assign op op + 1
 %endrep
 
-; ---- SSE, two operands: [rdi] = [rdi] op [rsi] under MXCSR [rdx]; 0F 50 .. 0F 5F, [(opcode - 50) *
-; 2 + scalar], stride 32
+; ---- SSE and SSE2, two operands: [rdi] = [rdi] op [rsi] under MXCSR [rdx].  Each opcode has four
+; stubs, one for each mandatory prefix (ORDER: SseForm): none, 66, F3, F2.  Stride 32.
 %macro sse_binary 1+
     align 32, nop
     ldmxcsr [rdx]
@@ -124,31 +124,41 @@ table vmm_host_mmx
     stmxcsr [rdx]
     ret
 %endmacro
+%macro sse_forms 1+
+  sse_binary db 0x0f, %1
+  sse_binary db 0x66, 0x0f, %1
+  sse_binary db 0xf3, 0x0f, %1
+  sse_binary db 0xf2, 0x0f, %1
+%endmacro
 
+; 0F 50 .. 0F 5F: [(opcode - 50) * 4 + form]
 table vmm_host_sse
 %assign op 0x50
 %rep 16
-  sse_binary db 0x0f, op, 0x06
-  sse_binary db 0xf3, 0x0f, op, 0x06
+  sse_forms op, 0x06
   %assign op op + 1
 %endrep
 
-; CMPPS, CMPSS: [predicate * 2 + scalar], stride 32
+; CMPPS and its like: [predicate * 4 + form]
 table vmm_host_cmp
 %assign predicate 0
 %rep 8
-  sse_binary db 0x0f, 0xc2, 0x06, predicate
-  sse_binary db 0xf3, 0x0f, 0xc2, 0x06, predicate
+  sse_forms 0xc2, 0x06, predicate
   %assign predicate predicate + 1
 %endrep
 
-; Conversions to XMM: CVTPI2PS (from the 8 bytes at rsi), CVTSI2SS; stride 32
+; Conversions to XMM that are not in the table above.  CVTPI2PD is CVTDQ2PD, which leaves the MMX
+; registers alone.  Stride 32.  ORDER: conversions
 table vmm_host_convert
   sse_binary cvtpi2ps xmm0, [rsi]
   sse_binary cvtsi2ss xmm0, dword [rsi]
+  sse_binary cvtsi2sd xmm0, dword [rsi]
+  sse_binary cvtdq2pd xmm0, [rsi]
+  sse_binary cvttpd2dq xmm0, [rsi]
+  sse_binary cvtpd2dq xmm0, [rsi]
 
-; Conversions to integers: rax = result of [rsi], 16 bytes readable.  Pairs are made by CVTPS2DQ,
-; which does the same and leaves the MMX registers alone.  [pair * 2 + truncating], stride 32
+; Conversions to integers: rax = result of [rsi], 16 bytes readable.  Pairs are made by CVTPS2DQ and
+; CVTPD2DQ, which do the same and leave the MMX registers alone.  Stride 32.  ORDER: integers
 %macro sse_integer 2+
     align 32, nop
     ldmxcsr [rdx]
@@ -162,21 +172,67 @@ table vmm_host_integer
   sse_integer {nop}, cvttss2si eax, [rsi]
   sse_integer {movq rax, xmm0}, cvtps2dq xmm0, [rsi]
   sse_integer {movq rax, xmm0}, cvttps2dq xmm0, [rsi]
+  sse_integer {nop}, cvtsd2si eax, [rsi]
+  sse_integer {nop}, cvttsd2si eax, [rsi]
+  sse_integer {movq rax, xmm0}, cvtpd2dq xmm0, [rsi]
+  sse_integer {movq rax, xmm0}, cvttpd2dq xmm0, [rsi]
 
-; UCOMISS, COMISS of [rdi] with [rsi]: ah = SF ZF AF PF CF, al = OF; stride 32
-table vmm_host_comiss
-%macro sse_compare 1
+; UCOMISS, COMISS, UCOMISD, COMISD of [rdi] with [rsi]: ah = SF ZF AF PF CF, al = OF; stride 32
+table vmm_host_comis
+%macro sse_compare 1+
     align 32, nop
     ldmxcsr [rdx]
-    movss xmm0, [rdi]
-    %1 xmm0, dword [rsi]
+    movaps xmm0, [rdi]
+    %1
     lahf
     seto al
     stmxcsr [rdx]
     ret
 %endmacro
-  sse_compare ucomiss
-  sse_compare comiss
+  sse_compare ucomiss xmm0, [rsi]
+  sse_compare comiss xmm0, [rsi]
+  sse_compare ucomisd xmm0, [rsi]
+  sse_compare comisd xmm0, [rsi]
+
+; ---- SSE2, integers: [rdi] = [rdi] op [rsi]; 66 0F 60 .. 66 0F FF, [opcode - 60], stride 16
+%macro packed_stub 1
+    align 16, nop
+  %if (%1 >= 0x70 && %1 <= 0x73) || (%1 >= 0x77 && %1 <= 0xd0)
+    ud2
+  %else
+    movdqa xmm0, [rdi]
+    db 0x66, 0x0f, %1, 0x06
+    movdqa [rdi], xmm0
+  %endif
+    ret
+%endmacro
+table vmm_host_packed
+%assign op 0x60
+%rep 160
+  packed_stub op
+  %assign op op + 1
+%endrep
+
+; ---- uint16_t (const double *a, const double *b, const uint16_t *control): the x87 status word
+; after a op b; 58 .. 5E as in SSE, [opcode - 58], stride 16.  The unit is clean before and after.
+%macro exactness_stub 1
+    align 16, nop
+    fldcw [rdx]
+    fld qword [rdi]
+    fld qword [rsi]
+    %1
+    fnstsw ax
+    fninit
+    ret
+%endmacro
+table vmm_host_exactness
+  exactness_stub faddp
+  exactness_stub fmulp
+  exactness_stub nop
+  exactness_stub nop
+  exactness_stub fsubp
+  exactness_stub nop
+  exactness_stub fdivp
 
 ; ---- void vmm_host_fx_load (const void *fx): FXRSTOR of the x87 part; MXCSR stays the host's.  The
 ; XMM registers are lost, as in any call.

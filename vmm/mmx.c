@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * MMX, and the instructions on MMX registers that came with SSE.
+ * MMX, and the instructions on MMX registers that came with SSE and SSE2.
  *
  * After Intel's Software Developer's Manual, volume 1 chapter 9.  They run on the host's own MMX
  * registers, which are the guest's x87 registers (fpu.h), so TOP, tags and exponents come out as
- * they should.  #UD with CR0.EM, #NM with CR0.TS, #MF with a pending x87 exception.  Forms with the
- * prefixes 66, F2 or F3 came with SSE2: #UD.
+ * they should.  #UD with CR0.EM, #NM with CR0.TS, #MF with a pending x87 exception.  PADDQ, PSUBQ
+ * and PMULUDQ came with SSE2; the forms with the prefixes 66, F2 or F3 are in sse2.c.
  */
 #include "fpu.h"
 
@@ -134,8 +134,8 @@ emms (VmmVcpu *c, const VmmInsn *i)
 
 /* ---- With SSE ---- */
 
-static uint64_t
-shuffle_words (uint64_t v, unsigned order)
+uint64_t
+vmm_mmx_shuffle (uint64_t v, unsigned order)
 {
   uint64_t r = 0;
   for (unsigned n = 0; n < 4; n++)
@@ -159,7 +159,7 @@ pshufw (VmmVcpu *c, const VmmInsn *i)
       fpu_enter (c);
       operand = vmm_mmx_get (i->rm);
     }
-  vmm_mmx_set (i->reg, shuffle_words (operand, i->imm));
+  vmm_mmx_set (i->reg, vmm_mmx_shuffle (operand, i->imm));
   fpu_leave (c);
 }
 
@@ -217,6 +217,22 @@ maskmovq (VmmVcpu *c, const VmmInsn *i)
       vmm_write_linear8 (c, linear + n, (uint8_t) (v >> (8 * n)), c->user);
 }
 
+/* ---- With SSE2: PADDQ, PMULUDQ, PSUBQ ---- */
+
+static void
+sse2_register (VmmVcpu *c, const VmmInsn *i)
+{
+  sse2_need (c);
+  mmx_register (c, i);
+}
+
+static void
+sse2_m64 (VmmVcpu *c, const VmmInsn *i)
+{
+  sse2_need (c);
+  load_operand (c, i, 8);
+}
+
 /* ---- Which instruction is which ---- */
 
 /* Opcodes of the form mm, mm/m64 by rows of sixteen: bit n of row r is opcode 16 * r + n. */
@@ -252,6 +268,9 @@ vmm_mmx_handler (uint8_t opcode, uint8_t modrm)
     case 0x7f: return memory ? movq_store : mmx_register;
     case 0xc4: return pinsrw;
     case 0xc5: return memory ? NULL : pextrw;
+    case 0xd4:
+    case 0xf4:
+    case 0xfb: return memory ? sse2_m64 : sse2_register;
     case 0xd7: return memory ? NULL : pmovmskb;
     case 0xe7: return memory ? movq_store : NULL;
     case 0xf7: return memory ? NULL : maskmovq;

@@ -81,6 +81,7 @@ vmm_vcpu_get_state (VmmVcpu *c, VmmVcpuState *s)
   s->a20 = !!(pins & VMM_PIN_A20);
   s->ignne = c->fpu.ignne;
   s->ferr = c->fpu.ferr;
+  s->sse2 = c->config.sse2;
   memcpy (s->pdptr, c->pdptr, sizeof s->pdptr);
   get_msrs (c, s);
   vmm_fpu_sync (c);
@@ -144,7 +145,7 @@ check_activity (const VmmVcpuState *s)
     return "interrupt shadow";
   if (!is_flag (s->nmi_blocked) || !is_flag (s->nmi_pending) || !is_flag (s->smi_pending)
       || !is_flag (s->init_pending) || !is_flag (s->smm) || !is_flag (s->intr) || !is_flag (s->a20)
-      || !is_flag (s->ignne) || !is_flag (s->ferr))
+      || !is_flag (s->ignne) || !is_flag (s->ferr) || !is_flag (s->sse2))
     return "a flag that is neither 0 nor 1";
   if ((s->dr[6] & ~0xe00fu) != 0xffff0ff0u || (s->dr[7] & ~0xffff23ffu) != 0x400)
     return "reserved bits of DR6 or DR7";
@@ -158,9 +159,11 @@ is_memory_type (uint64_t type)
 }
 
 static const char *
-check_msrs (const VmmVcpuState *s)
+check_msrs (const VmmVcpu *c, const VmmVcpuState *s)
 {
-  const char *wrong = vmm_fpu_check_image (s->fx);
+  if (s->sse2 && !c->config.sse2)
+    return "the state is that of a processor with SSE2, which this one has not";
+  const char *wrong = vmm_fpu_check_image (c, s->fx);
   if (wrong)
     return wrong;
   if (s->apic_base & ~0xffffff900ull)
@@ -266,7 +269,7 @@ vmm_vcpu_set_state (VmmVcpu *c, const VmmVcpuState *s)
   if (s->version != VMM_VCPU_STATE_VERSION || s->size != sizeof *s)
     return "a processor state of another version";
   if ((wrong = check_mode (s)) || (wrong = check_segments (s)) || (wrong = check_activity (s))
-      || (wrong = check_msrs (s)))
+      || (wrong = check_msrs (c, s)))
     return wrong;
   uint64_t apic_base = c->apic_base;
   c->apic_base = s->apic_base; /* decides whether its requests are deliverable */

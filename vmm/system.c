@@ -3,8 +3,9 @@
  * Control and debug registers, EFLAGS, CPUID, the time stamp counter (Intel SDM vol. 3 chapters 2,
  * 17; vol. 2 CPUID).
  *
- * The processor is a Pentium III (family 6, model 8): no serial number, no brand string.  The
- * privilege of MOV CR and MOV DR is the business of the instructions' handlers.
+ * The processor is a Pentium III (family 6, model 8): no serial number, no brand string; if it is
+ * configured, with SSE2.  The privilege of MOV CR and MOV DR is the business of the instructions'
+ * handlers.
  */
 #include "system.h"
 
@@ -136,6 +137,11 @@ vmm_code_breakpoint (VmmVcpu *c, uint32_t linear)
 /* ---- CPUID ---- */
 
 #define FEATURE_APIC 0x200u
+#define FEATURE_CLFSH 0x80000u
+#define FEATURE_SSE2 0x4000000u
+/* Lines of CLFLUSH, in quadwords: what the processors that have it have (Java's virtual machines
+   insist on 64 bytes), though leaf 2 tells of the Pentium III's caches. */
+#define CLFLUSH_LINE (64 / 8)
 /* FPU VME DE PSE TSC MSR PAE MCE CX8 SEP MTRR PGE MCA CMOV PAT PSE-36 MMX FXSR SSE */
 #define FEATURES 0x0383f9ffu
 
@@ -156,6 +162,11 @@ vmm_cpuid (VmmVcpu *c)
       r[VMM_EBX] = 0x02 | c->config.index << 24; /* brand 2: Pentium III; initial APIC ID */
       r[VMM_ECX] = 0;
       r[VMM_EDX] = FEATURES;
+      if (c->config.sse2)
+        {
+          r[VMM_EBX] |= CLFLUSH_LINE << 8;
+          r[VMM_EDX] |= FEATURE_SSE2 | FEATURE_CLFSH;
+        }
       /* Software may switch the APIC off in its MSR, and the feature goes with it. */
       if (c->config.apic && (c->apic_base & 0x800))
         r[VMM_EDX] |= FEATURE_APIC;

@@ -13,7 +13,6 @@
 #define VMM_CR0_WRITABLE                                                                           \
   (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
 #define VMM_CR4_WRITABLE 0x7ffu
-#define VMM_MXCSR_WRITABLE 0xffbfu
 
 static inline bool
 vmm_v86 (const VmmVcpu *c)

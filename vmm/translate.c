@@ -37,6 +37,8 @@ leaves_flags (const VmmInsn *i)
 static Description
 describe (const Translator *t, const VmmInsn *i, bool last, bool sync)
 {
+  if (VMM_UNLIKELY (!t->c->config.sse2) && i->handler != vmm_op_ud && vmm_is_sse2 (i))
+    return (Description){ .template = T_HANDLER, .reads = FL_ARITH, .defines = 0xff };
   Description d = vmm_describe (i, last, sync);
   if (VMM_UNLIKELY (t->c->config.stress & VMM_STRESS_UNDEFINED) && leaves_flags (i))
     d.writes = 0;

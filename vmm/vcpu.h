@@ -13,7 +13,7 @@
  *   decode.c block.c     bytes to VmmInsn; cache of decoded blocks, self-modifying code
  *   execute.c            the loop: blocks, attention, faults
  *   alu.c string.c ...   integer instructions
- *   fpu.c mmx.c sse.c    x87, MMX, SSE on the host's own units, with host_ops.asm
+ *   fpu.c mmx.c sse.c sse2.c  x87, MMX, SSE, SSE2 on the host's own units, with host_ops.asm
  *
  * Rules of the interpreter:
  *  - An instruction is a handler (VmmVcpu *, const VmmInsn *).  While it runs c->eip is still the
@@ -836,12 +836,14 @@ void vmm_apic_lint0 (VmmVcpu *c);
 void vmm_apic_get_state (VmmVcpu *c, VmmVcpuState *state);
 const char *vmm_apic_set_state (VmmVcpu *c, const VmmVcpuState *state);
 
-/* ---- fpu.c, mmx.c, sse.c: handlers; NULL where the opcode does not exist (#UD) ---- */
+/* ---- fpu.c, mmx.c, sse.c, sse2.c: handlers; NULL where the opcode does not exist (#UD) ---- */
 
 VmmHandler vmm_fpu_handler (uint8_t opcode, uint8_t modrm);   /* D8-DF */
-/* 0F xx: MMX, SSE, FXSAVE group (AE), EMMS, prefetch, MOVNTI-less Pentium III set. prefix: 0, 0x66,
-   0xf2, 0xf3 (the mandatory one in force). */
+/* 0F xx: MMX, SSE, SSE2 (whether it is configured or not), FXSAVE group (AE), EMMS, prefetch.
+   prefix: 0, 0x66, 0xf2, 0xf3 (the mandatory one in force). */
 VmmHandler vmm_simd_handler (uint8_t opcode, uint8_t modrm, uint8_t prefix);
+/* Did it come with SSE2?  Where that is not configured it is for its handler, which raises #UD. */
+bool vmm_is_sse2 (const VmmInsn *i);
 void vmm_fwait (VmmVcpu *c, const VmmInsn *i);
 /* After CR0 or the place of the registers changed: c->fpu_ready. */
 static inline void
@@ -851,7 +853,7 @@ vmm_fpu_ready_changed (VmmVcpu *c)
 }
 void vmm_fpu_reset (VmmVcpu *c, bool init); /* RESET (or INIT: left as it is) */
 /* Could a processor hold this image?  NULL, or what is wrong (static text). */
-const char *vmm_fpu_check_image (const uint8_t fx[512]);
+const char *vmm_fpu_check_image (const VmmVcpu *c, const uint8_t fx[512]);
 /* Takes a checked image from a saved state; reserved fields become zero. */
 void vmm_fpu_set_image (VmmVcpu *c, const uint8_t fx[512]);
 

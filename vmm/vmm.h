@@ -116,6 +116,7 @@ typedef struct {
   unsigned index; /* processor number; 0 is the bootstrap processor */
   uint64_t tsc_hz;
   bool apic;      /* CPUID reports a local APIC */
+  bool sse2;      /* SSE2 and CLFLUSH exist, and denormals-are-zeros in MXCSR */
   bool additions; /* the synthetic instructions exist */
   uint64_t apic_bus_hz; /* clock of its timer */
   /* Time stamp counter now. */
@@ -255,7 +256,8 @@ typedef struct {
   uint32_t cpl, activity; /* activity: 0 active, 1 halted, 2 shut down, 3 wait for SIPI */
   uint32_t inhibit;       /* bit 0: STI shadow, bit 1: MOV SS shadow */
   uint32_t nmi_blocked, nmi_pending, smi_pending, init_pending, smm, smbase;
-  uint32_t intr, a20, ignne, ferr, reserved0;
+  uint32_t intr, a20, ignne, ferr;
+  uint32_t sse2; /* the processor had it: software will have chosen by that */
   uint64_t pdptr[4];
   uint64_t tsc_offset, apic_base, sysenter_cs, sysenter_esp, sysenter_eip;
   uint64_t mtrr_cap, mtrr_def_type, mtrr_fixed[11], mtrr_physbase[8], mtrr_physmask[8], pat;

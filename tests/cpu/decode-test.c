@@ -5,8 +5,7 @@
  *
  *   decode-test [CASES [SEED]]
  *
- * Zydis knows what came after the Pentium III, so existence is judged by its instruction sets
- * (is_pentium3), and prefixes that later processors gave a meaning (TZCNT, ENDBR ...) are switched
+ * Zydis knows what came after SSE2, so existence is judged by its instruction sets (exists_here), and prefixes that later processors gave a meaning (TZCNT, ENDBR ...) are switched
  * off. 0F 0D, which AMD and later Intel processors take as a prefetch, does not exist here.
  */
 #include "insn.h"
@@ -27,10 +26,10 @@ next (Random *r)
   return (uint32_t)(r->state >> 33);
 }
 
-/* ---- What exists on a Pentium III ---- */
+/* ---- What exists on a Pentium III with SSE2 ---- */
 
 static bool
-is_pentium3 (const ZydisDecodedInstruction *z)
+exists_here (const ZydisDecodedInstruction *z)
 {
   switch (z->mnemonic)
     {
@@ -43,6 +42,7 @@ is_pentium3 (const ZydisDecodedInstruction *z)
     }
   switch (z->meta.isa_set)
     {
+    case ZYDIS_ISA_SET_CLFSH:
     case ZYDIS_ISA_SET_CMOV:
     case ZYDIS_ISA_SET_FAT_NOP:
     case ZYDIS_ISA_SET_FCMOV:
@@ -61,6 +61,8 @@ is_pentium3 (const ZydisDecodedInstruction *z)
     case ZYDIS_ISA_SET_PPRO:
     case ZYDIS_ISA_SET_RDPMC:
     case ZYDIS_ISA_SET_SSE:
+    case ZYDIS_ISA_SET_SSE2:
+    case ZYDIS_ISA_SET_SSE2MMX:
     case ZYDIS_ISA_SET_SSEMXCSR:
     case ZYDIS_ISA_SET_SSE_PREFETCH:
     case ZYDIS_ISA_SET_X87:
@@ -112,7 +114,7 @@ check (const ZydisDecoder *decoder, const uint8_t *bytes, unsigned bits)
   int length = vmm_decode (bytes, 32, bits == 32 ? VMM_KEY_CODE32 : 0, &insn, &decoded);
   bool here = length > 0 && insn.handler != vmm_op_ud;
   ZyanStatus status = ZydisDecoderDecodeInstruction (decoder, NULL, bytes, 32, &z);
-  bool valid = ZYAN_SUCCESS (status), exists = valid && is_pentium3 (&z);
+  bool valid = ZYAN_SUCCESS (status), exists = valid && exists_here (&z);
   if (exists != here)
     {
       report (here ? "exists here only" : "is missing", bytes, bits, length,

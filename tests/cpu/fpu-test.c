@@ -2,8 +2,8 @@
 /*
  * What the host's processor cannot show about x87, MMX and SSE: image formats of all modes with the
  * pointers that a Pentium III keeps, the rules of CR0 and CR4, FERR# and IGNNE#, operands in
- * devices, a clean x87 unit after each exit.  TAP on stdout.  After Intel's manual, volume 1,
- * chapter 8, and volume 3, section 2.5.
+ * devices, a clean x87 unit after each exit.  All of it with and without SSE2.  TAP on stdout.
+ * After Intel's manual, volume 1, chapters 8 and 11, and volume 3, section 2.5.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +31,7 @@ static struct {
   unsigned tests, failures, ferr_changes;
   bool ferr;
   uint8_t device[64];
+  bool sse2;
 } host;
 static VmmVm *vm;
 static VmmVcpu *cpu;
@@ -41,7 +42,7 @@ check (bool ok, const char *what)
 {
   host.tests++;
   host.failures += !ok;
-  printf ("%sok %u - %s\n", ok ? "" : "not ", host.tests, what);
+  printf ("%sok %u - %s%s\n", ok ? "" : "not ", host.tests, host.sse2 ? "SSE2: " : "", what);
 }
 
 static uint64_t
@@ -212,7 +213,7 @@ formats_protected (void)
   check (get16 (0x2200) == 0x37f && get16 (0x2202) == 0x3800 && get16 (0x2204) == 0x80
              && get16 (0x2206) == 0x105 && get32 (0x2208) == 0x1002 && get32 (0x220c) == 8
              && get32 (0x2210) == 0x2000 && get32 (0x2214) == 0x10 && get32 (0x2218) == 0x1f80
-             && get32 (0x221c) == 0xffbf,
+             && get32 (0x221c) == (host.sse2 ? 0xffff : 0xffbf),
          "FXSAVE");
   check (get16 (0x2480 + 14 + 8) == 0x3fff && get16 (0x2400 + 28 + 8) == 0x3fff,
          "FNSAVE, FRSTOR: registers");
@@ -240,6 +241,18 @@ formats_real (void)
 
 /* ---- Control registers ---- */
 
+/* What stops an instruction, followed by HLT, at these control registers; 0xff: nothing. */
+static unsigned
+vector_of (const uint8_t *code, unsigned length, uint32_t cr0, uint32_t cr4)
+{
+  uint8_t program[16];
+  memcpy (program, code, length);
+  program[length] = 0xf4;
+  load (program, length + 1);
+  start (fresh_state (true, cr0 | CR0_NE, cr4));
+  return run ();
+}
+
 static void
 rules (void)
 {
@@ -261,14 +274,10 @@ rules (void)
     { "PADDB with TS", { 0x0f, 0xfc, 0xc0 }, CR0_TS, 0, 7 },
     { "PADDB with EM", { 0x0f, 0xfc, 0xc0 }, CR0_EM, 0, 6 },
     { "PAVGB without OSFXSR", { 0x0f, 0xe0, 0xc0 }, 0, 0, 0xff },
-    { "PADDB with prefix 66", { 0x66, 0x0f, 0xfc, 0xc0 }, 0, CR4_OSFXSR, 6 },
-    { "PADDQ", { 0x0f, 0xd4, 0xc0 }, 0, CR4_OSFXSR, 6 },
     { "ADDPS", { 0x0f, 0x58, 0xc0 }, 0, CR4_OSFXSR, 0xff },
     { "ADDPS without OSFXSR", { 0x0f, 0x58, 0xc0 }, 0, 0, 6 },
     { "ADDPS with EM", { 0x0f, 0x58, 0xc0 }, CR0_EM, CR4_OSFXSR, 6 },
     { "ADDPS with TS", { 0x0f, 0x58, 0xc0 }, CR0_TS, CR4_OSFXSR, 7 },
-    { "ADDPD", { 0x66, 0x0f, 0x58, 0xc0 }, 0, CR4_OSFXSR, 6 },
-    { "ADDSD", { 0xf2, 0x0f, 0x58, 0xc0 }, 0, CR4_OSFXSR, 6 },
     { "LDMXCSR without OSFXSR", { 0x0f, 0xae, 0x15, 0x00, 0x21, 0, 0 }, 0, 0, 6 },
     { "LDMXCSR of a float", { 0x0f, 0xae, 0x15, 0x00, 0x20, 0, 0 }, 0, CR4_OSFXSR, 13 },
     { "FXSAVE without OSFXSR", { 0x0f, 0xae, 0x05, 0x00, 0x22, 0, 0 }, 0, 0, 0xff },
@@ -279,10 +288,9 @@ rules (void)
   };
   for (unsigned n = 0; n < sizeof all / sizeof all[0]; n++)
     {
-      uint8_t code[9] = { 0 };
+      const uint8_t *code = all[n].code;
       unsigned length = 8;
       char text[80];
-      memcpy (code, all[n].code, 8);
       while (length > 1 && !code[length - 1])
         length--;
       if (code[0] == 0x0f && (code[1] == 0xae || code[1] == 0x18) && length > 3)
@@ -291,14 +299,113 @@ rules (void)
         length = 3;
       if (code[0] == 0xdb && code[1] == 0x0d)
         length = 6;
-      code[length] = 0xf4;
-      load (code, length + 1);
-      start (fresh_state (true, all[n].cr0 | CR0_NE, all[n].cr4));
-      unsigned vector = run ();
+      unsigned vector = vector_of (code, length, all[n].cr0, all[n].cr4);
       snprintf (text, sizeof text, "%s: %s", all[n].name,
                 all[n].vector == 0xff ? "works" : "faults");
       check (vector == all[n].vector, text);
     }
+}
+
+/* Instructions of SSE2 by what they work on: with it each is allowed by other control bits; without,
+   there is none of them, whatever the bits are. */
+static void
+sse2_rules (void)
+{
+  enum { XMM = 1, MMX = 2, PLAIN = 4 };
+  static const struct {
+    const char *name;
+    uint8_t length, code[8], on;
+  } all[] = {
+    { "ADDPD", 4, { 0x66, 0x0f, 0x58, 0xc0 }, XMM },
+    { "ADDSD", 4, { 0xf2, 0x0f, 0x58, 0xc0 }, XMM },
+    { "CVTPS2PD", 3, { 0x0f, 0x5a, 0xc0 }, XMM },
+    { "CVTDQ2PS", 3, { 0x0f, 0x5b, 0xc0 }, XMM },
+    { "CVTSS2SD", 4, { 0xf3, 0x0f, 0x5a, 0xc0 }, XMM },
+    { "CVTDQ2PD", 4, { 0xf3, 0x0f, 0xe6, 0xc0 }, XMM },
+    { "MOVAPD", 4, { 0x66, 0x0f, 0x28, 0xc1 }, XMM },
+    { "MOVUPD", 4, { 0x66, 0x0f, 0x10, 0xc1 }, XMM },
+    { "ANDPD", 4, { 0x66, 0x0f, 0x54, 0xc0 }, XMM },
+    { "UNPCKLPD", 4, { 0x66, 0x0f, 0x14, 0xc0 }, XMM },
+    { "SHUFPD", 5, { 0x66, 0x0f, 0xc6, 0xc0, 1 }, XMM },
+    { "CMPPD", 5, { 0x66, 0x0f, 0xc2, 0xc0, 1 }, XMM },
+    { "COMISD", 4, { 0x66, 0x0f, 0x2f, 0xc0 }, XMM },
+    { "CVTSD2SI", 4, { 0xf2, 0x0f, 0x2d, 0xc0 }, XMM },
+    { "MOVMSKPD", 4, { 0x66, 0x0f, 0x50, 0xc0 }, XMM },
+    { "PADDB XMM", 4, { 0x66, 0x0f, 0xfc, 0xc0 }, XMM },
+    { "PXOR XMM", 4, { 0x66, 0x0f, 0xef, 0xc0 }, XMM },
+    { "PMOVMSKB XMM", 4, { 0x66, 0x0f, 0xd7, 0xc0 }, XMM },
+    { "PSHUFD", 5, { 0x66, 0x0f, 0x70, 0xc0, 0 }, XMM },
+    { "PSHUFLW", 5, { 0xf2, 0x0f, 0x70, 0xc0, 0 }, XMM },
+    { "PSLLDQ", 5, { 0x66, 0x0f, 0x73, 0xf8, 1 }, XMM },
+    { "PSRLQ XMM", 5, { 0x66, 0x0f, 0x73, 0xd0, 1 }, XMM },
+    { "PINSRW XMM", 5, { 0x66, 0x0f, 0xc4, 0xc0, 1 }, XMM },
+    { "PEXTRW XMM", 5, { 0x66, 0x0f, 0xc5, 0xc0, 1 }, XMM },
+    { "MOVDQA", 4, { 0x66, 0x0f, 0x6f, 0xc1 }, XMM },
+    { "MOVDQU", 4, { 0xf3, 0x0f, 0x6f, 0xc1 }, XMM },
+    { "MOVD XMM", 4, { 0x66, 0x0f, 0x6e, 0xc0 }, XMM },
+    { "MOVQ", 4, { 0xf3, 0x0f, 0x7e, 0xc0 }, XMM },
+    { "MOVNTDQ", 8, { 0x66, 0x0f, 0xe7, 0x05, 0x00, 0x22, 0, 0 }, XMM },
+    { "MOVQ2DQ", 4, { 0xf3, 0x0f, 0xd6, 0xc0 }, XMM | MMX },
+    { "MOVDQ2Q", 4, { 0xf2, 0x0f, 0xd6, 0xc0 }, XMM | MMX },
+    { "CVTPD2PI", 4, { 0x66, 0x0f, 0x2d, 0xc0 }, XMM | MMX },
+    { "CVTPI2PD", 4, { 0x66, 0x0f, 0x2a, 0xc0 }, XMM | MMX },
+    { "PADDQ", 3, { 0x0f, 0xd4, 0xc0 }, MMX },
+    { "PMULUDQ", 3, { 0x0f, 0xf4, 0xc0 }, MMX },
+    { "PSUBQ", 3, { 0x0f, 0xfb, 0xc0 }, MMX },
+    { "MOVNTI", 7, { 0x0f, 0xc3, 0x05, 0x00, 0x22, 0, 0 }, PLAIN },
+    { "CLFLUSH", 7, { 0x0f, 0xae, 0x3d, 0x00, 0x22, 0, 0 }, PLAIN },
+    { "LFENCE", 3, { 0x0f, 0xae, 0xe8 }, PLAIN },
+    { "MFENCE", 3, { 0x0f, 0xae, 0xf0 }, PLAIN },
+  };
+  for (unsigned n = 0; n < sizeof all / sizeof all[0]; n++)
+    {
+      unsigned on = all[n].on, none = host.sse2 ? 0xff : 6, ud = on & PLAIN ? none : 6;
+      unsigned nm = on & PLAIN ? none : host.sse2 ? 7 : 6;
+      const uint8_t *code = all[n].code;
+      bool ok = vector_of (code, all[n].length, 0, CR4_OSFXSR) == none
+                && vector_of (code, all[n].length, CR0_EM, CR4_OSFXSR) == ud
+                && vector_of (code, all[n].length, CR0_TS, CR4_OSFXSR) == nm
+                && vector_of (code, all[n].length, CR0_TS, 0) == (on & XMM ? 6 : nm)
+                && vector_of (code, all[n].length, 0, 0) == (on & XMM ? 6 : none);
+      check (ok, all[n].name);
+    }
+  /* A misaligned operand is never reached without SSE2. */
+  check (vector_of ((const uint8_t[]) { 0x66, 0x0f, 0x6f, 0x05, 0x08, 0x20, 0, 0 }, 8, 0, CR4_OSFXSR)
+             == (host.sse2 ? 13 : 6),
+         "MOVDQA, misaligned");
+  /* CPUID; hlt */
+  check (vector_of ((const uint8_t[]) { 0xb8, 1, 0, 0, 0, 0x0f, 0xa2 }, 7, 0, 0) == 0xff, "CPUID");
+  VmmVcpuState *s = calloc (1, sizeof *s);
+  vmm_vcpu_get_state (cpu, s);
+  check ((s->gpr[2] & 0x04080000) == (host.sse2 ? 0x04080000 : 0)
+             && (s->gpr[3] & 0xff00) == (host.sse2 ? 0x0800 : 0) && s->gpr[0] == 0x683,
+         "CPUID: SSE2, CLFSH and its line");
+  free (s);
+}
+
+/* LDMXCSR of denormals-are-zeros; CVTSS2SD of a denormal with it. */
+static void
+denormals (void)
+{
+  const uint8_t code[] = { 0xc7, 0x05, 0x00, 0x21, 0, 0, 0xc0, 0x1f, 0, 0, /* mov [2100h], 1fc0h */
+                           0x0f, 0xae, 0x15, 0x00, 0x21, 0, 0,             /* ldmxcsr [2100h] */
+                           0xf3, 0x0f, 0x58, 0xc1, 0xf4 };                 /* addss xmm0, xmm1 */
+  load (code, sizeof code);
+  VmmVcpuState *s = fresh_state (true, CR0_NE, CR4_OSFXSR);
+  const uint32_t denormal = 1;
+  memcpy (s->fx + 160 + 16, &denormal, 4);
+  start (s);
+  unsigned vector = run ();
+  s = calloc (1, sizeof *s);
+  vmm_vcpu_get_state (cpu, s);
+  uint32_t sum, mxcsr;
+  memcpy (&sum, s->fx + 160, 4);
+  memcpy (&mxcsr, s->fx + 24, 4);
+  if (host.sse2)
+    check (vector == 0xff && sum == 0 && mxcsr == 0x1fc0, "denormals are zeros, silently");
+  else
+    check (vector == 13 && mxcsr == 0x1f80, "there is no denormals-are-zeros");
+  free (s);
 }
 
 /* An unmasked SSE exception (square root of -1) with and without CR4.OSXMMEXCPT. */
@@ -425,27 +532,38 @@ states (void)
   check (vmm_vcpu_set_state (cpu, s) != NULL, "refused: reserved bits of MXCSR");
   s->fx[26] = 0;
   s->fx[24] = 0x40;
-  check (vmm_vcpu_set_state (cpu, s) != NULL, "refused: denormals are zeros");
+  const char *wrong = vmm_vcpu_set_state (cpu, s);
+  if (host.sse2)
+    check (!wrong, "taken: denormals are zeros");
+  else
+    check (wrong && strstr (wrong, "without SSE2"), "refused: denormals are zeros");
   s->fx[24] = 0;
+  check (s->sse2 == host.sse2, "a state tells whether there is SSE2");
+  s->sse2 = 1;
+  wrong = vmm_vcpu_set_state (cpu, s);
+  check (host.sse2 ? !wrong : wrong && strstr (wrong, "SSE2"), "that of a processor with SSE2");
+  s->sse2 = 0;
+  check (vmm_vcpu_set_state (cpu, s) == NULL, "taken: that of a processor without SSE2");
   s->fx[1] |= 0x80;
   check (vmm_vcpu_set_state (cpu, s) != NULL, "refused: reserved bits of the control word");
   free (s);
 }
 
-int
-main (int argc, char **argv)
+static bool
+all (bool sse2)
 {
   const char *error;
-  VmmVcpuConfig config = { .tsc_hz = 1000000000, .apic_bus_hz = 100000000, .read_tsc = read_tsc,
-                           .now = now, .set_timer = set_timer, .ferr = ferr };
-  engine_option (&argc, argv);
+  VmmVcpuConfig config = { .sse2 = sse2, .tsc_hz = 1000000000, .apic_bus_hz = 100000000,
+                           .read_tsc = read_tsc, .now = now, .set_timer = set_timer,
+                           .ferr = ferr };
   engine_configure (&config);
+  host.sse2 = sse2;
   vm = vmm_vm_new (1 << 20, &error);
   cpu = vm ? vmm_vcpu_new (vm, &config, &error) : NULL;
   if (!cpu)
     {
       printf ("Bail out! %s\n", error);
-      return 1;
+      return false;
     }
   vmm_vm_map_read (vm, VMM_VIEW_NORMAL, 0, 0x80000, VMM_MAP_RAM, 0, NULL);
   vmm_vm_map_write (vm, VMM_VIEW_NORMAL, 0, 0x80000, VMM_MAP_RAM, 0, NULL);
@@ -454,13 +572,25 @@ main (int argc, char **argv)
   formats_protected ();
   formats_real ();
   rules ();
+  sse2_rules ();
+  denormals ();
   sse_exceptions ();
   errors ();
   devices ();
   states ();
   check (all_clean, "the host's x87 unit is clean after each exit");
-  printf ("1..%u\n", host.tests);
   vmm_vcpu_free (cpu);
   vmm_vm_free (vm);
+  return true;
+}
+
+int
+main (int argc, char **argv)
+{
+  engine_option (&argc, argv);
+  setvbuf (stdout, NULL, _IOLBF, 0); /* lockstep-test reads what comes on stderr between the lines */
+  if (!all (false) || !all (true))
+    return 1;
+  printf ("1..%u\n", host.tests);
   return host.failures != 0;
 }

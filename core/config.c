@@ -49,6 +49,7 @@ static const Key machine_keys[] = {
 };
 static const Key cpu_keys[] = {
   { "apic", KEY_BOOL, offsetof (TnConfig, apic) },
+  { "sse2", KEY_BOOL, offsetof (TnConfig, sse2) },
   { "tsc-hz", KEY_UINT, offsetof (TnConfig, tsc_hz), 1000000, 10000000000 },
   { "apic-bus-hz", KEY_UINT, offsetof (TnConfig, apic_bus_hz), 1000000, 1000000000 },
   { "fast-io", KEY_BOOL, offsetof (TnConfig, fast_io) },
@@ -552,7 +553,7 @@ config_new (const char *file)
   c->name = g_steal_pointer (&base);
   c->memory = 64;
   c->instructions_per_second = 100000000;
-  c->apic = c->fast_io = c->host_mmu = true;
+  c->apic = c->sse2 = c->fast_io = c->host_mmu = true;
   c->tsc_hz = 1000000000;
   c->apic_bus_hz = 100000000;
   c->devices = g_ptr_array_new_with_free_func ((GDestroyNotify) device_free);

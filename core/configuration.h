@@ -81,7 +81,7 @@ typedef struct {
   uint64_t keyboard;     /* a number of tn_keymap_names */
   bool rtc_local;
   int64_t rtc_offset; /* s, with !rtc_local */
-  bool apic, fast_io, host_mmu, additions;
+  bool apic, sse2, fast_io, host_mmu, additions;
   bool perf_map, gdb_jit;
   char *jitdump; /* directory, or NULL */
   uint64_t tsc_hz, apic_bus_hz;

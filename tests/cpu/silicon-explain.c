@@ -389,10 +389,17 @@ has_prefix (const Case *k, const Result *r, unsigned area, const uint8_t *code, 
 
 /* ---- Faults that ours went past ---- */
 
+/* MOVUPS, MOVUPD; MOVDQU; MASKMOVDQU */
 static bool
-is_movups (unsigned opcode, bool repe)
+is_movups (const Case *k, const Result *r, unsigned area, const uint8_t *code)
 {
-  return (opcode == 0x0f10 || opcode == 0x0f11) && !repe;
+  unsigned opcode = faulting_opcode (k, r, area, code);
+  if (has_prefix (k, r, area, code, 0xf3))
+    return opcode == 0x0f6f || opcode == 0x0f7f;
+  if (has_prefix (k, r, area, code, 0xf2))
+    return false;
+  return opcode == 0x0f10 || opcode == 0x0f11
+         || (opcode == 0x0ff7 && has_prefix (k, r, area, code, 0x66));
 }
 
 unsigned
@@ -406,8 +413,8 @@ silicon_passed_fault (const Case *k, const Result *native, const Result *ours, u
       || find_operands (k, native, area, code, o) != 1)
     return 0;
   bool x87_store = opcode >= 0xd8 && opcode <= 0xdf && o->written;
-  bool unaligned = is_movups (opcode, has_prefix (k, native, area, code, 0xf3))
-                   && native->vector == 17 && o->linear & 15;
+  bool unaligned
+      = is_movups (k, native, area, code) && native->vector == 17 && o->linear & 15;
   for (unsigned n = 0; n < k->count && (x87_store || unaligned); n++)
     if (k->offset[n] == at)
       return n + 1;
@@ -463,13 +470,13 @@ explain_store (const Result *native, Result *ours)
   ours->fx[3] = (ours->fx[3] & ~FSW_B_C1) | (native->fx[3] & FSW_B_C1);
 }
 
-/* MOVUPS asks for alignment with EFLAGS.AC; ours has moved. */
+/* MOVUPS and its like ask for alignment with EFLAGS.AC; ours has moved. */
 static void
 explain_movups (unsigned opcode, uint8_t modrm, const Result *native, Result *ours)
 {
   unsigned at = FX_XMM + 16 * (modrm >> 3 & 7);
   step_back (native, ours);
-  if (opcode == 0x0f10)
+  if (opcode == 0x0f10 || opcode == 0x0f6f)
     memcpy (ours->fx + at, native->fx + at, 16);
   else
     {
@@ -495,7 +502,7 @@ explain_amd (const Case *k, Result *native, Result *ours, unsigned area, const u
   bool repne = has_prefix (k, native, area, code, 0xf2);
   Operand o[MAX_OPERANDS];
   unsigned operands = find_operands (k, native, area, code, o);
-  bool movups = is_movups (opcode, repe);
+  bool movups = is_movups (k, native, area, code);
   if (silicon_passed_fault (k, native, ours, area, code))
     {
       if (movups)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Makes the cases of the silicon test: sequences of the Pentium III's instructions, with operands
+ * Makes the cases of the silicon test: sequences of the Pentium III's and SSE2's instructions, with operands
  * that mostly lie in the data pages, across their ends, and now and then where nothing is.
  *
  * Left out is what the two sides cannot agree on: system calls, far transfers to other code,
  * selectors of the host's GDT, RDTSC, CPUID, SGDT and its like (the host emulates them), and every
- * encoding that became an instruction after the Pentium III.  Branches go forward only, within the
+ * encoding that became an instruction after those.  Branches go forward only, within the
  * sequence.
  */
 #include "silicon-generate.h"
@@ -801,7 +801,7 @@ system_insn (Gen *g, Draft *d)
 static void
 instruction (Gen *g, unsigned index)
 {
-  static const uint8_t weights[KINDS] = { 48, 18, 10, 14, 7, 3 };
+  static const uint8_t weights[KINDS] = { 42, 16, 8, 12, 12, 7, 3 };
   Draft d = { 0 };
   unsigned kind, chance;
   do
@@ -824,6 +824,9 @@ instruction (Gen *g, unsigned index)
       break;
     case KIND_SSE:
       sse (g, &d);
+      break;
+    case KIND_SSE2:
+      sse2 (g, &d);
       break;
     case KIND_FLOW:
       flow (g, &d, index);

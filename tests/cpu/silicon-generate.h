@@ -107,3 +107,7 @@ void x87 (Gen *g, Draft *d);
 void mmx (Gen *g, Draft *d);
 void sse (Gen *g, Draft *d);
 
+/* ---- silicon-sse2.c ---- */
+
+void sse2 (Gen *g, Draft *d);
+

@@ -39,8 +39,18 @@ static uint64_t
 random_double (Gen *g)
 {
   uint64_t v = next (&g->random);
-  switch (below (g, 10))
+  switch (below (g, 14))
     {
+    case 10:
+      return v & 0x801fffffffffffffull; /* about the smallest */
+    case 11:
+      return v | 0x7fc0000000000000ull; /* about the greatest */
+    case 12:
+      return (v & 0x8fffffffffffffffull) | 0x3000000000000000ull; /* a product may be tiny */
+    case 13: /* about the smallest and the greatest float */
+      v &= 0x800fffffffffffffull;
+      v |= (uint64_t) (percent (g, 50) ? 0x369 : 0x47e) << 52;
+      return v + ((uint64_t) below (g, 32) << 52);
     case 0:
       return v & 0x8000000000000000ull;
     case 1:
@@ -126,6 +136,8 @@ random_fx (Gen *g, uint8_t fx[512])
     fsw |= 0x8080;
   if (percent (g, 10))
     mxcsr |= 0x8000;
+  if (percent (g, 15))
+    mxcsr |= 0x40;
   if (percent (g, 25))
     mxcsr ^= next (&g->random) & 0x1f80;
   memcpy (fx, &fcw, 2);
@@ -134,10 +146,11 @@ random_fx (Gen *g, uint8_t fx[512])
   memcpy (fx + 24, &mxcsr, 4);
   for (unsigned n = 0; n < 8; n++)
     random_extended (g, fx + 32 + 16 * n);
-  for (unsigned n = 0; n < 32; n++)
+  for (unsigned n = 0; n < 16; n++)
     {
-      uint32_t v = random_float (g);
-      memcpy (fx + 160 + 4 * n, &v, 4);
+      uint64_t v = percent (g, 50) ? random_double (g)
+                                   : random_float (g) | (uint64_t) random_float (g) << 32;
+      memcpy (fx + 160 + 8 * n, &v, 8);
     }
 }
 

@@ -258,7 +258,7 @@ void
 ours_start (bool uncounted)
 {
   const char *error;
-  VmmVcpuConfig config = { .tsc_hz = 1000000000, .apic_bus_hz = 100000000, .read_tsc = read_tsc,
+  VmmVcpuConfig config = { .sse2 = true, .tsc_hz = 1000000000, .apic_bus_hz = 100000000, .read_tsc = read_tsc,
                            .now = read_clock, .set_timer = set_timer };
   engine_configure (&config);
   ours.pointers = !uncounted || config.engine == VMM_ENGINE_INTERPRET;

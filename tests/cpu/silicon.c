@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The silicon test: random sequences of Pentium III instructions on the processor of the host and
+ * The silicon test: random sequences of Pentium III and SSE2 instructions on the processor of the host and
  * on ours, compared after each.  README.md tells how it works and which differences are explained.
  *
  *   silicon [--seconds N | --instructions N] [--seed S] [--first BATCH] [--kinds LIST] [--length N]
@@ -35,7 +35,7 @@ const LdtEntry ldt_entries[LDT_COUNT] = {
   [LDT_CODE16_1] = { CODE (1), 0xffff, .code = true },
 };
 
-static const char *const kind_names[KINDS] = { "integer", "x87", "mmx", "sse", "flow", "system" };
+static const char *const kind_names[KINDS] = { "integer", "x87", "mmx", "sse", "sse2", "flow", "system" };
 
 static struct {
   Options options;
@@ -456,12 +456,23 @@ run_all (void)
       printf ("  vector %u: %llu\n", v, (unsigned long long) run.vectors[v]);
 }
 
+/* Is the name one of those in the list, which are separated by commas? */
+static bool
+is_listed (const char *list, const char *name)
+{
+  size_t length = strlen (name);
+  for (const char *at = list; (at = strstr (at, name)); at += length)
+    if ((at == list || at[-1] == ',') && (!at[length] || at[length] == ','))
+      return true;
+  return false;
+}
+
 static unsigned
 parse_kinds (const char *list)
 {
   unsigned kinds = 0;
   for (unsigned n = 0; n < KINDS; n++)
-    if (strstr (list, kind_names[n]))
+    if (is_listed (list, kind_names[n]))
       kinds |= 1u << n;
   return kinds ? kinds : (1u << KINDS) - 1;
 }
@@ -508,7 +519,7 @@ parse (int argc, char **argv)
       default:
         fprintf (stderr,
                  "usage: silicon [--seconds N | --instructions N] [--seed S] [--first BATCH]\n"
-                 "  [--kinds integer,x87,mmx,sse,flow,system] [--length N] [--keep N]\n"
+                 "  [--kinds integer,x87,mmx,sse,sse2,flow,system] [--length N] [--keep N]\n"
                  "  [--engine interpret|translate] [--uncounted]\n");
         exit (64);
       }

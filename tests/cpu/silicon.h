@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The silicon test: random sequences of Pentium III instructions on the processor of the host and
+ * The silicon test: random sequences of Pentium III and SSE2 instructions on the processor of the host and
  * on ours.  See README.md; the parts are
  *
  *   silicon.c            options, comparison, report
@@ -117,7 +117,7 @@ typedef struct {
 /* ---- silicon-generate.c ---- */
 
 /* Kinds of instructions, and which are made. */
-enum { KIND_INTEGER, KIND_X87, KIND_MMX, KIND_SSE, KIND_FLOW, KIND_SYSTEM, KINDS };
+enum { KIND_INTEGER, KIND_X87, KIND_MMX, KIND_SSE, KIND_SSE2, KIND_FLOW, KIND_SYSTEM, KINDS };
 typedef struct {
   uint64_t seed;
   unsigned kinds;  /* bit n: KIND_n */

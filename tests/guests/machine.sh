@@ -46,7 +46,10 @@ fail () {
 need_guest () {
   local file maker=make-demo
   for file in "$@"; do
-    case $file in xorg.img) maker='make-xorg, as root' ;; esac
+    case $file in
+      xorg.img) maker='make-xorg, as root' ;;
+      memtest.iso | installer.iso) maker="make-others ${file%.iso}" ;;
+    esac
     if [ ! -s "$guests/$file" ]; then
       say "SKIPPED: $guests/$file is not there; make it with tests/guests/$maker"
       exit 77
@@ -131,6 +134,67 @@ ctl () { "$tenon" ctl --socket "$socket" "$@"; }
 
 # shot NAME: what is on the screen, as $work/NAME.png
 shot () { ctl screenshot "$work/$1.png" || fail "no screenshot ($1)"; }
+
+# settle NAME: a screenshot, once the screen has come to rest
+settle () {
+  local i
+  shot "$1"
+  for ((i = 0; i < 120; i++)); do
+    sleep 0.5
+    shot next
+    cmp -s "$work/next.png" "$work/$1.png" && return
+    mv "$work/next.png" "$work/$1.png"
+  done
+  fail "the screen does not come to rest ($1)"
+}
+
+# keep NAME...: pictures for people to look at
+keep () {
+  local name
+  [ -n "${TENON_PICTURES-}" ] || return 0
+  for name in "$@"; do cp "$work/$name.png" "$TENON_PICTURES"; done
+}
+
+# screen_expect PATTERN SECONDS [WHAT]: on the text screen, which stays in $work/screen
+screen_expect () {
+  local deadline=$((SECONDS + $2))
+  until ctl screen > "$work/screen" 2> /dev/null && grep -Eq -- "$1" "$work/screen"; do
+    kill -0 "$machine_pid" 2> /dev/null || fail "the machine ended before '${3:-$1}'"
+    if [ $SECONDS -ge $deadline ]; then
+      cat "$work/screen"
+      fail "no '${3:-$1}' on the screen within $2 s"
+    fi
+    sleep 0.3
+  done
+}
+
+# picture_expect NAME SECONDS WHAT COMMAND [ARGUMENT]...: takes pictures until the command succeeds
+picture_expect () {
+  local name=$1 deadline=$((SECONDS + $2)) what=$3
+  shift 3
+  # Between two modes a card may send no picture.
+  until ctl screenshot "$work/$name.png" 2> /dev/null && "$@"; do
+    kill -0 "$machine_pid" 2> /dev/null || fail "the machine ended before $what"
+    if [ $SECONDS -ge $deadline ]; then
+      keep "$name"
+      fail "the screen does not show $what (TENON_PICTURES=DIR keeps the picture)"
+    fi
+    sleep 0.3
+  done
+}
+
+# part_is NAME SUM X Y WIDTH HEIGHT: these pixels are what they were when someone looked at them and
+# noted the sum
+part_is () {
+  local name=$1 sum=$2
+  shift 2
+  [ "$("$builddir/tests/guests/picture" "$work/$name.png" sum "$@" 2>&1)" = "$sum" ]
+}
+
+# has_share NAME COLOR LEAST: so many of a thousand pixels have the colour RRGGBB, or more
+has_share () {
+  [ "$("$builddir/tests/guests/picture" "$work/$1.png" share "$2")" -ge "$3" ]
+}
 
 # picture_size NAME: width and height out of a screenshot's header
 picture_size () {

@@ -235,6 +235,7 @@ run (unsigned rounds, uint64_t seed, uint64_t exits[VMM_EXIT_REASONS])
                            .now = now,
                            .set_timer = set_timer,
                            .apic = true,
+                           .sse2 = seed & 1,
                            .tsc_hz = 500000000,
                            .apic_bus_hz = 100000000 };
   engine_configure (&config);

@@ -18,25 +18,21 @@
 
 typedef uint16_t (*VmmHostExactness) (const double *a, const double *b, const uint16_t *control);
 
-/* Does MXCSR make a zero of it? */
 static double
-operand (VmmVcpu *c, SseForm form, Xmm v)
+element (SseForm form, Xmm v)
 {
-  bool wide = form & 1;
-  uint64_t exponent = wide ? v.q[0] & 0x7ff0000000000000ull : v.d[0] & 0x7f800000u;
-  if ((fx_get32 (c->fpu.fx, FX_MXCSR) & MXCSR_DAZ) && !exponent)
-    return 0;
-  return wide ? v.g[0] : (double) v.f[0];
+  return form & 1 ? v.g[0] : (double) v.f[0];
 }
 
 /* Is the result not a number of 53 (24) bits, whatever its exponent?  The x87 unit, set to round to
-   so many, has a range in which nothing of the operands' sizes overflows. */
+   so many, has a range in which nothing of the operands' sizes overflows.  (A denormal that MXCSR
+   makes a zero of never leads to a result out of range.) */
 static bool
 inexact (VmmVcpu *c, unsigned opcode, SseForm form, Xmm first, Xmm second)
 {
   bool narrows = opcode == 0x5a;
   uint16_t control = !narrows && (form & 1) ? 0x27f : 0x07f;
-  double a = narrows ? 1 : operand (c, form, first), b = operand (c, form, second);
+  double a = narrows ? 1 : element (form, first), b = element (form, second);
   unsigned index = narrows ? 0x59 - 0x58 : opcode - 0x58u;
   vmm_fpu_sync (c); /* the unit is taken */
   return ((VmmHostExactness) (vmm_host_exactness + 16 * index)) (&a, &b, &control) & FSW_PE;

@@ -27,12 +27,12 @@
  *
  * A page costs some 10 us to map by a trap, 5 us without, and saves a nanosecond or two an access.
  * So only programs that run for long get a space: a program is sampled each time slice (a
- * millisecond), and after PROMOTE samples has one, with the pages that it used last.  A trap that
- * comes WORTH_NS after the one before has paid for itself.  One that comes sooner is a strike
- * against its instruction, which uses the tables after STRIKES of them: so a loop that reads each
- * page but once keeps to the tables, while the rest of the program goes on.  It also takes credit
- * from the program, as the loss of a page does (fork); time gives some back.  Who has none left
- * loses the space, and has to run four times as long to get another.
+ * millisecond), and after a number of samples has one, with the pages that it used last.  A trap
+ * that comes some time after the one before has paid for itself.  One that comes sooner is a strike
+ * against its instruction, which uses the tables after VMM_STRIKES of them: so a loop that reads
+ * each page but once keeps to the tables, while the rest of the program goes on.  It also takes
+ * credit from the program, as the loss of a page does (fork); time gives some back.  Who has none
+ * left loses the space, and has to run four times as long to get another.
  */
 #include "engine.h"
 
@@ -49,15 +49,14 @@
 /* Each page can be two of the kernel's mappings, of which a process may have 65,530. */
 #define PAGES_MAX 24000u
 
-#define PROMOTE 24u     /* samples */
-#define FIRST 256u      /* pages that are mapped at once */
-#define CREDIT 500      /* pages, for PROMOTE samples */
-#define CREDIT_SAMPLE 6 /* more for each sample */
-#define WORTH_NS 25000u
+#define CREDIT_SAMPLE 6 /* more credit for each sample */
 #define LEVEL_MAX 5u
 #define LINKS_MAX 16384u
 #define TARGETS_MAX 1024u
 #define WALKS 256u /* pages that are looked up again cost as much as one that is mapped */
+
+static const VmmSpaceRules usual
+    = { .samples = 24, .first = 256, .credit = 500, .worth_ns = 25000 };
 
 #ifndef HWCAP2_FSGSBASE
 #define HWCAP2_FSGSBASE 2u
@@ -96,6 +95,7 @@ struct VmmSpaces {
   uint32_t target_count;
   uint64_t clock;
   uint32_t mapped; /* pages, of all */
+  VmmSpaceRules rules;
   bool fsgsbase;
 };
 
@@ -417,7 +417,7 @@ vmm_space_fault (VmmVcpu *c, VmmInsn *insn)
     }
   last = s->trapped;
   s->trapped = now = vmm_host_ns ();
-  if (now - last >= WORTH_NS)
+  if (now - last >= c->spaces->rules.worth_ns)
     return;
   strike (insn);
   s->credit--;
@@ -472,12 +472,20 @@ static void
 map_first (VmmVcpu *c, VmmSpace *s)
 {
   const VmmTables *t = c->tables[1];
-  uint32_t n = t->used_count > FIRST ? t->used_count - FIRST : 0;
+  uint32_t first = c->spaces->rules.first;
+  uint32_t n = t->used_count > first ? t->used_count - first : 0;
   VmmPeek p;
   for (; n < t->used_count; n++)
     if (t->read[t->used[n]] != VMM_NO_ACCESS && !s->index[t->used[n]]
         && vmm_peek (c, t->used[n] << 12, &p))
       map_page (c, s, t->used[n], &p);
+}
+
+/* What a space begins with, and never has more than. */
+static int
+credit_of (const VmmVcpu *c, const VmmSpace *s)
+{
+  return (int) c->spaces->rules.credit << s->level;
 }
 
 static void
@@ -487,7 +495,7 @@ promote (VmmVcpu *c, VmmSpace *s)
   if (!reserve (s))
     return;
   s->on = true;
-  s->credit = CREDIT << s->level;
+  s->credit = credit_of (c, s);
   c->stat.space_gains++;
   make_current (c, s);
   if (!always (c))
@@ -573,10 +581,10 @@ vmm_space_sample (VmmVcpu *c)
   VmmSpace *s = sampled (c, c->cr3);
   if (s->on)
     {
-      if (s->credit < CREDIT << s->level)
+      if (s->credit < credit_of (c, s))
         s->credit += CREDIT_SAMPLE;
     }
-  else if (++s->samples >= PROMOTE << 2 * s->level)
+  else if (++s->samples >= c->spaces->rules.samples << 2 * s->level)
     promote (c, s);
 }
 
@@ -590,6 +598,13 @@ vmm_spaces_new (VmmVcpu *c)
   c->spaces = calloc (1, sizeof *c->spaces);
   if (!c->spaces)
     return false;
+  const VmmSpaceRules *rules = &c->config.space_rules;
+  c->spaces->rules = (VmmSpaceRules){
+    .samples = rules->samples ? rules->samples : usual.samples,
+    .first = rules->first ? rules->first : usual.first,
+    .credit = rules->credit ? rules->credit : usual.credit,
+    .worth_ns = rules->worth_ns ? rules->worth_ns : usual.worth_ns,
+  };
   c->spaces->fsgsbase = getauxval (AT_HWCAP2) & HWCAP2_FSGSBASE;
   return true;
 }

@@ -87,6 +87,14 @@ typedef enum {
   VMM_ENGINE_INTERPRET, /* one instruction after the other by its handler: the reference */
 } VmmEngineKind;
 
+/* When a program has a space, see space.c; 0 for the usual. */
+typedef struct {
+  uint32_t samples;  /* time slices that it must have used */
+  uint32_t first;    /* pages that are mapped at once */
+  uint32_t credit;   /* pages that it may lose, and traps that came too soon, before it loses all */
+  uint64_t worth_ns; /* a trap that comes so long after the one before has paid for itself */
+} VmmSpaceRules;
+
 typedef struct VmmTraceState VmmTraceState;
 typedef struct VmmTranslation VmmTranslation;
 
@@ -110,6 +118,7 @@ typedef struct {
      userfaultfd. */
   bool precise_flags, plain_host;
   bool spaces;         /* long-running user programs' memory is accessed by the host's MMU (space.c) */
+  VmmSpaceRules space_rules; /* for tests */
   uint8_t heat;        /* executions of a block before it is translated */
   uint8_t stress;      /* VMM_STRESS_* */
   uint32_t code_cache; /* bytes, 0 for the usual */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Spaces (space.c): a user program whose accesses the host's MMU translates sees what the page
- * tables say, as after any flush.  Runs the guest of space.asm and compares what it saw, on the
- * engine under test, and on the translator with a space at once; there it looks that the space was
- * used.
+ * tables say, as after any flush.  Runs the programs of space.asm and compares what they saw, on
+ * the engine under test, and on the translator with a space at once, or with one that is soon
+ * gained and soon lost; there it looks that this happened.
  */
 #include "engine.h"
 #include "vcpu.h"
@@ -30,7 +30,10 @@
 
 extern const uint8_t space_guest[], space_guest_end[];
 
-static const uint32_t expected[] = {
+/* ORDER: the table that the guest begins with */
+enum { USER, KERNEL, PAGE_FAULT, LOSER };
+
+static const uint32_t user_saw[] = {
   0x50505050, 0x51515151, 0x50505050, 0x51515151, 0x50505050,    /* pages change */
   0x20,       0x60,       0x60,                                  /* A and D */
   7,          0x52525252, 4,          0x52525252, 5,             /* rights */
@@ -38,6 +41,23 @@ static const uint32_t expected[] = {
   1,          2,          3,                                     /* code */
   1,          2,          1,          2,          1,          2, /* jumps */
 };
+
+static const uint32_t loser_saw[] = { 1, 2, 1, 2, 1, 2 };
+
+#define LOSSES 3u /* as in space.asm */
+
+typedef struct {
+  unsigned entry;
+  const uint32_t *saw;
+  size_t count;
+} Program;
+
+#define PROGRAM(entry, saw)                                                                        \
+  {                                                                                                \
+    entry, saw, sizeof saw / sizeof saw[0]                                                         \
+  }
+static const Program user = PROGRAM (USER, user_saw);
+static const Program loser = PROGRAM (LOSER, loser_saw);
 
 static void
 put (VmmVm *vm, uint32_t address, const void *data, size_t size)
@@ -98,10 +118,12 @@ fill_memory (VmmVm *vm)
   put64 (vm, GDT + 32, 0x00cff3000000ffffull);
   put32 (vm, TSS + 4, STACK);
   put32 (vm, TSS + 8, 0x10);
-  put_gate (vm, 0x30, BASE + handlers[1]);
-  put_gate (vm, EX_PF, BASE + handlers[2]);
+  put_gate (vm, 0x30, BASE + handlers[KERNEL]);
+  put_gate (vm, EX_PF, BASE + handlers[PAGE_FAULT]);
   put_tables (vm, DIRECTORY, P, ONE);
   put_tables (vm, DIRECTORY + 0x2000, Q, TWO);
+  put32 (vm, P, 0x50505050);
+  put32 (vm, Q, 0x51515151);
   put_function (vm, ONE, 1);
   put_function (vm, TWO, 2);
   put (vm, JUMP, &jmp, 1);
@@ -109,7 +131,7 @@ fill_memory (VmmVm *vm)
 }
 
 static bool
-start (VmmVcpu *c)
+start (VmmVcpu *c, unsigned entry)
 {
   VmmVcpuState s;
   vmm_vcpu_get_state (c, &s);
@@ -120,7 +142,7 @@ start (VmmVcpu *c)
   s.cpl = 3;
   s.cr0 = CR0_PG | CR0_PE | CR0_ET;
   s.cr3 = DIRECTORY;
-  s.eip = BASE + *(const uint32_t *) space_guest;
+  s.eip = BASE + ((const uint32_t *) space_guest)[entry];
   s.eflags = FL_1;
   s.gpr[VMM_ESP] = USER_STACK;
   s.gdt_base = GDT;
@@ -131,34 +153,53 @@ start (VmmVcpu *c)
 }
 
 static bool
-results_are_right (VmmVm *vm)
+results_are_right (VmmVm *vm, const Program *program)
 {
   bool ok = true;
-  for (unsigned n = 0; n < sizeof expected / sizeof expected[0]; n++)
+  for (unsigned n = 0; n < program->count; n++)
     {
       uint32_t saw;
       vmm_vm_read (vm, RESULTS + n * 4, &saw, sizeof saw);
-      if (saw == expected[n])
+      if (saw == program->saw[n])
         continue;
-      printf ("step %u: %x, %x wanted\n", n, saw, expected[n]);
+      printf ("step %u: %x, %x wanted\n", n, saw, program->saw[n]);
       ok = false;
     }
   return ok;
 }
 
-static uint64_t
+static unsigned
 counter (const VmmVcpu *c, const char *name)
 {
   VmmStat stats[128];
   size_t n = vmm_vcpu_stats (c, stats, 128);
   while (n-- > 0)
     if (!strcmp (stats[n].name, name))
-      return stats[n].value;
+      return (unsigned) stats[n].value;
   return 0;
 }
 
+/* After each slice the program is sampled. */
+static VmmExitReason
+execute (VmmVcpu *c)
+{
+  VmmExitReason reason = VMM_EXIT_TIME_SLICE;
+  for (unsigned n = 0; n < 5000 && reason == VMM_EXIT_TIME_SLICE; n++)
+    {
+      if (c->config.counted)
+        {
+          vmm_vcpu_kick (c);
+          vmm_vcpu_execute (c, 0);
+        }
+      reason = vmm_vcpu_execute (c, 1000);
+    }
+  return reason;
+}
+
+/* `used`: whether spaces were used as the program is there to have them used. */
 static bool
-run (const VmmVcpuConfig *config, const char *name)
+run (const VmmVcpuConfig *config, const Program *program, const char *name,
+     bool (*used) (const VmmVcpu *c))
 {
   const char *error;
   VmmVm *vm = vmm_vm_new (RAM, &error);
@@ -169,16 +210,40 @@ run (const VmmVcpuConfig *config, const char *name)
   vmm_vm_map_read (vm, VMM_VIEW_NORMAL, 0, RAM, VMM_MAP_RAM, 0, NULL);
   vmm_vm_map_write (vm, VMM_VIEW_NORMAL, 0, RAM, VMM_MAP_RAM, 0, NULL);
   fill_memory (vm);
-  bool ok = start (c);
-  for (unsigned n = 0; ok && n < 1000 && reason == VMM_EXIT_TIME_SLICE; n++)
-    reason = vmm_vcpu_execute (c, 1000000);
-  ok = ok && reason == VMM_EXIT_IO_OUT && results_are_right (vm);
-  if (config->stress & VMM_STRESS_SPACES)
-    ok = ok && counter (c, "space-gains") && counter (c, "space-faults");
+  bool ok = start (c, program->entry);
+  if (ok)
+    reason = execute (c);
+  ok = ok && reason == VMM_EXIT_IO_OUT && results_are_right (vm, program);
+  if (ok && used && !used (c))
+    {
+      printf ("%u gained, %u lost, %u faults, %u traps\n", counter (c, "space-gains"),
+              counter (c, "space-losses"), counter (c, "space-faults"), counter (c, "traps"));
+      ok = false;
+    }
   printf ("%s: %s (%s)\n", ok ? "ok" : "FAILED", name, vmm_exit_name (reason));
   vmm_vcpu_free (c);
   vmm_vm_free (vm);
   return ok;
+}
+
+static bool
+was_used (const VmmVcpu *c)
+{
+  return counter (c, "space-gains") && counter (c, "space-faults");
+}
+
+static bool
+was_lost_each_time (const VmmVcpu *c)
+{
+  return counter (c, "space-losses") == LOSSES && counter (c, "space-gains") == LOSSES + 1;
+}
+
+/* A program has a space after one slice; traps come always too soon. */
+static bool
+run_with_rules (VmmVcpuConfig config)
+{
+  config.space_rules = (VmmSpaceRules){ .samples = 1, .credit = 8, .worth_ns = UINT64_MAX };
+  return run (&config, &loser, "spaces that are lost", was_lost_each_time);
 }
 
 int
@@ -187,14 +252,17 @@ main (int argc, char **argv)
   VmmVcpuConfig config = { 0 };
   engine_option (&argc, argv);
   engine_configure (&config);
-  bool ok = run (&config, engine_name ());
+  bool ok = run (&config, &user, engine_name (), NULL);
+  ok = run (&config, &loser, "a jump's target changes", NULL) && ok;
   if (config.trace || config.engine == VMM_ENGINE_INTERPRET)
     return !ok;
+  if (!config.stress)
+    ok = run_with_rules (config) && ok;
   config.stress |= VMM_STRESS_SPACES;
-  ok = run (&config, "spaces, counted") && ok;
+  ok = run (&config, &user, "spaces, counted", was_used) && ok;
   config.counted = false;
-  ok = run (&config, "spaces") && ok;
+  ok = run (&config, &user, "spaces", was_used) && ok;
   config.stress |= VMM_STRESS_DROP;
-  ok = run (&config, "spaces, with flushes between blocks") && ok;
+  ok = run (&config, &user, "spaces, with flushes between blocks", was_used) && ok;
   return !ok;
 }

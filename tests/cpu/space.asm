@@ -4,8 +4,10 @@
 ; that does so.  32-bit code, flat segments, paging; physical and linear addresses are the same but
 ; for the pages X to X + 3FFFh.
 ;
-; The program runs ROUNDS times over the same steps, so that all of it is translated; each step puts
-; what it saw to [edi], and space-test compares.
+; There are two programs.  `user` runs ROUNDS times over the same steps, so that all of it is
+; translated.  `loser` gains a space, links a jump in it, loses it by traps that come too soon, has
+; the target mapped elsewhere, gains another space and jumps again.  Each step puts what it saw
+; to [edi], and space-test compares.
 
 %define BASE     0x8000
 %define DATA     0x9000         ; of the kernel: CR2, error code, PTE that mends a fault
@@ -21,7 +23,11 @@
 %define Q        0x201000
 %define ONE      0x202000       ; mov eax, 1 / ret
 %define TWO      0x203000       ; mov eax, 2 / ret
+%define NEW      0x340000       ; pages that nobody else uses
+%define NEWS     128
 %define ROUNDS   30
+%define LOSSES   3
+%define SPIN     100000         ; instructions: space-test samples each thousand
 %define at(label) (BASE + label - space_guest)
 
 section .note.GNU-stack noalloc noexec nowrite progbits
@@ -66,6 +72,7 @@ bits 32
 
 space_guest:
   dd user - space_guest, kernel - space_guest, page_fault - space_guest
+  dd loser - space_guest
 
 ; ---- The kernel: EAX says what, EBX and ECX with what ----
 
@@ -250,4 +257,37 @@ round:
   jnz round
   service 7
   jmp $
+
+; ---- Spaces that are lost and gained ----
+
+loser:
+  mov edi, RESULTS
+  cld
+  mov ebp, LOSSES
+.round:
+  set_pte TO, ONE | 7, cr3
+  mov ecx, SPIN
+  loop $
+  mov ecx, 8
+.link:
+  mov eax, FROM
+  call eax
+  loop .link
+  stosd                         ; 1
+%assign n 0
+%rep NEWS
+  mov eax, [NEW + n * 0x1000]
+  %assign n n + 1
+%endrep
+  set_pte TO, TWO | 7, cr3
+  mov ecx, SPIN
+  loop $
+  mov eax, FROM
+  call eax
+  stosd                         ; 2
+  dec ebp
+  jnz .round
+  service 7
+  jmp $
+
 space_guest_end:

@@ -300,6 +300,7 @@ come_back (VmmVcpu *c, VmmBack back)
           vmm_fpu_note_block (c, insn);
         if (c->engine->again)
           translate_again (c);
+        vmm_space_trap (c, insn);
         execute_insn (c, insn);
         vmm_space_fault (c, insn);
         return false;

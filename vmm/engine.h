@@ -190,7 +190,9 @@ void vmm_spaces_forget (VmmVcpu *c);
 /* Where in the current space (and what lies behind it) a host address is, or VMM_NO_TRAP. */
 #define VMM_NO_TRAP UINT64_MAX
 uint64_t vmm_space_offset (const VmmVcpu *c, uintptr_t address);
-/* This instruction has trapped in a space (c->space_trap) and was executed by its handler. */
+/* This instruction has trapped, maybe in a space (c->space_trap): before its handler, which may
+   raise a fault of the guest's, and after it. */
+void vmm_space_trap (VmmVcpu *c, VmmInsn *insn);
 void vmm_space_fault (VmmVcpu *c, VmmInsn *insn);
 
 /* ---- inspect.c ---- */

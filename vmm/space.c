@@ -13,8 +13,10 @@
  *
  * Life of an access to a page that is not there: SIGSEGV; the handler of the instruction executes
  * it, with all that may come of it (a walk that sets A and D, #PF, MMIO); then, if the page may be
- * used directly, it is mapped (vmm_space_fault).  If it may not - a device, a write to a page with
- * decoded code - that instruction is translated anew, to use the tables (VMM_HINT_TABLE).
+ * used directly, it is mapped (vmm_space_fault).  After a #PF the handler of the instruction
+ * executes it once more, since RF is set, so that it is the next access that traps and brings the
+ * page.  If it may not - a device, a write to a page with decoded code - that instruction is
+ * translated anew, to use the tables (VMM_HINT_TABLE).
  *
  * Spaces are caches of the page tables, as the access tables are.  A flush empties those; here it
  * compares: each page is looked up again in the guest's tables without setting anything, and what
@@ -29,10 +31,13 @@
  * So only programs that run for long get a space: a program is sampled each time slice (a
  * millisecond), and after a number of samples has one, with the pages that it used last.  A trap
  * that comes some time after the one before has paid for itself.  One that comes sooner is a strike
- * against its instruction, which uses the tables after VMM_STRIKES of them: so a loop that reads
- * each page but once keeps to the tables, while the rest of the program goes on.  It also takes
- * credit from the program, as the loss of a page does (fork); time gives some back.  Who has none
- * left loses the space, and has to run four times as long to get another.
+ * against its instruction, whether it was the guest's page fault or brought a page; so is one that
+ * brings a page after another was lost, however late it comes: memory is mapped, used a little and
+ * unmapped again, and each time the same few instructions are the first there.  After VMM_STRIKES
+ * an instruction uses the tables: so a loop that reads each page but once keeps to them, while the
+ * rest of the program goes on.  A strike also takes credit from the program, as the loss of a page
+ * does (fork); time gives some back.  Who has none left loses the space, and has to run four times
+ * as long to get another.
  */
 #include "engine.h"
 
@@ -50,6 +55,7 @@
 #define PAGES_MAX 24000u
 
 #define CREDIT_SAMPLE 6 /* more credit for each sample */
+#define LOST_MAX 8u
 #define LEVEL_MAX 5u
 #define LINKS_MAX 16384u
 #define TARGETS_MAX 1024u
@@ -73,6 +79,7 @@ struct VmmSpace {
   bool known, on; /* cr3 is valid; it has been earned */
   bool large;     /* may have parts of large pages: they go together */
   unsigned level, samples;
+  unsigned lost; /* pages, up to LOST_MAX, that no instruction had a strike for */
   int credit;
   uint64_t used;    /* when, by VmmSpaces.clock */
   uint64_t trapped; /* when, in ns */
@@ -191,6 +198,8 @@ look_again (VmmVcpu *c, VmmSpace *s, uint32_t n)
   if (same && (now.write || !m->write))
     return;
   s->credit--;
+  if (!same && s->lost < LOST_MAX)
+    s->lost++;
   if (!same || !protect_page (s, m, false))
     drop_page (c->spaces, s, n);
 }
@@ -403,25 +412,33 @@ strike (VmmInsn *insn)
 }
 
 void
+vmm_space_trap (VmmVcpu *c, VmmInsn *insn)
+{
+  VmmSpace *s = c->space;
+  if (c->space_trap == VMM_NO_TRAP || !s)
+    return;
+  uint64_t now = vmm_host_ns ();
+  bool soon = now - s->trapped < c->spaces->rules.worth_ns;
+  c->stat.space_faults++;
+  if (soon || s->lost)
+    {
+      s->lost -= !soon;
+      strike (insn);
+      s->credit--;
+      look_at_credit (c, s);
+    }
+  s->trapped = now;
+}
+
+void
 vmm_space_fault (VmmVcpu *c, VmmInsn *insn)
 {
   VmmSpace *s = c->space;
-  uint64_t offset = c->space_trap, now, last;
+  uint64_t offset = c->space_trap;
   if (offset == VMM_NO_TRAP || !s)
     return;
-  c->stat.space_faults++;
   if (offset >= SIZE || !serve (c, s, (uint32_t) (offset >> 12), c->space_trap_write))
-    {
-      insn->hints |= VMM_HINT_TABLE;
-      return;
-    }
-  last = s->trapped;
-  s->trapped = now = vmm_host_ns ();
-  if (now - last >= c->spaces->rules.worth_ns)
-    return;
-  strike (insn);
-  s->credit--;
-  look_at_credit (c, s);
+    insn->hints |= VMM_HINT_TABLE;
 }
 
 /* ---- Earning ---- */
@@ -496,6 +513,7 @@ promote (VmmVcpu *c, VmmSpace *s)
     return;
   s->on = true;
   s->credit = credit_of (c, s);
+  s->lost = 0;
   c->stat.space_gains++;
   make_current (c, s);
   if (!always (c))

@@ -31,7 +31,7 @@
 extern const uint8_t space_guest[], space_guest_end[];
 
 /* ORDER: the table that the guest begins with */
-enum { USER, KERNEL, PAGE_FAULT, LOSER };
+enum { USER, KERNEL, PAGE_FAULT, LOSER, FAULTER, MOVER };
 
 static const uint32_t user_saw[] = {
   0x50505050, 0x51515151, 0x50505050, 0x51515151, 0x50505050,    /* pages change */
@@ -43,8 +43,11 @@ static const uint32_t user_saw[] = {
 };
 
 static const uint32_t loser_saw[] = { 1, 2, 1, 2, 1, 2 };
+static const uint32_t faulter_saw[] = { 0x50505050 };
+static const uint32_t mover_saw[] = { 0x50505050, 0x51515151 };
 
 #define LOSSES 3u /* as in space.asm */
+#define FAULTS 200u
 
 typedef struct {
   unsigned entry;
@@ -58,6 +61,8 @@ typedef struct {
   }
 static const Program user = PROGRAM (USER, user_saw);
 static const Program loser = PROGRAM (LOSER, loser_saw);
+static const Program faulter = PROGRAM (FAULTER, faulter_saw);
+static const Program mover = PROGRAM (MOVER, mover_saw);
 
 static void
 put (VmmVm *vm, uint32_t address, const void *data, size_t size)
@@ -238,12 +243,26 @@ was_lost_each_time (const VmmVcpu *c)
   return counter (c, "space-losses") == LOSSES && counter (c, "space-gains") == LOSSES + 1;
 }
 
-/* A program has a space after one slice; traps come always too soon. */
+/* Instructions that have the guest look for their page, or a page mapped that soon goes, do not go
+   on trapping. */
+static bool
+learnt_from_faults (const VmmVcpu *c)
+{
+  return counter (c, "space-gains") == 1 && !counter (c, "space-losses")
+         && counter (c, "traps") < FAULTS / 4;
+}
+
+/* A program has a space after one slice; traps come always too soon, or never. */
 static bool
 run_with_rules (VmmVcpuConfig config)
 {
-  config.space_rules = (VmmSpaceRules){ .samples = 1, .credit = 8, .worth_ns = UINT64_MAX };
-  return run (&config, &loser, "spaces that are lost", was_lost_each_time);
+  VmmSpaceRules *rules = &config.space_rules;
+  *rules = (VmmSpaceRules){ .samples = 1, .credit = 8, .worth_ns = UINT64_MAX };
+  bool ok = run (&config, &loser, "spaces that are lost", was_lost_each_time);
+  rules->credit = 2 * FAULTS;
+  ok = run (&config, &faulter, "faults in a space", learnt_from_faults) && ok;
+  rules->worth_ns = 1;
+  return run (&config, &mover, "pages that come and go", learnt_from_faults) && ok;
 }
 
 int
@@ -254,6 +273,8 @@ main (int argc, char **argv)
   engine_configure (&config);
   bool ok = run (&config, &user, engine_name (), NULL);
   ok = run (&config, &loser, "a jump's target changes", NULL) && ok;
+  ok = run (&config, &faulter, "page faults", NULL) && ok;
+  ok = run (&config, &mover, "another page each time", NULL) && ok;
   if (config.trace || config.engine == VMM_ENGINE_INTERPRET)
     return !ok;
   if (!config.stress)

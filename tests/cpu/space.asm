@@ -4,10 +4,11 @@
 ; that does so.  32-bit code, flat segments, paging; physical and linear addresses are the same but
 ; for the pages X to X + 3FFFh.
 ;
-; There are two programs.  `user` runs ROUNDS times over the same steps, so that all of it is
+; There are four programs.  `user` runs ROUNDS times over the same steps, so that all of it is
 ; translated.  `loser` gains a space, links a jump in it, loses it by traps that come too soon, has
-; the target mapped elsewhere, gains another space and jumps again.  Each step puts what it saw
-; to [edi], and space-test compares.
+; the target mapped elsewhere, gains another space and jumps again.  `faulter` has page faults, one
+; after the other, at one place; `mover` looks at a page that is another one each time.  Each step
+; puts what it saw to [edi], and space-test compares.
 
 %define BASE     0x8000
 %define DATA     0x9000         ; of the kernel: CR2, error code, PTE that mends a fault
@@ -27,6 +28,7 @@
 %define NEWS     128
 %define ROUNDS   30
 %define LOSSES   3
+%define FAULTS   200
 %define SPIN     100000         ; instructions: space-test samples each thousand
 %define at(label) (BASE + label - space_guest)
 
@@ -72,7 +74,7 @@ bits 32
 
 space_guest:
   dd user - space_guest, kernel - space_guest, page_fault - space_guest
-  dd loser - space_guest
+  dd loser - space_guest, faulter - space_guest, mover - space_guest
 
 ; ---- The kernel: EAX says what, EBX and ECX with what ----
 
@@ -290,4 +292,41 @@ loser:
   service 7
   jmp $
 
+; ---- Faults, and pages that come and go ----
+
+faulter:
+  mov ecx, SPIN
+  loop $
+  mov ebp, FAULTS
+  mend P | 7
+.again:
+  set_pte X, 0, invlpg
+  mov eax, [X]
+  dec ebp
+  jnz .again
+  mov edi, RESULTS
+  cld
+  stosd                         ; P
+  service 7
+  jmp $
+
+mover:
+  mov ecx, SPIN
+  loop $
+  mov ebp, FAULTS
+.again:
+  set_pte X, P | 7, invlpg
+  mov esi, [X]
+  set_pte X, Q | 7, invlpg
+  mov edx, [X]
+  dec ebp
+  jnz .again
+  mov edi, RESULTS
+  cld
+  mov eax, esi
+  stosd                         ; P
+  mov eax, edx
+  stosd                         ; Q
+  service 7
+  jmp $
 space_guest_end:

@@ -13,9 +13,9 @@
 #include <sysexits.h>
 
 static const char *const requests[]
-    = { "swap",   "insert", "eject",    "status", "pause", "resume", "reset", "quit",     "poweroff",
-        "list",   "show",   "stat",  "block",  "log",   "help",   "machines", "screenshot",
-        "screen", "type",   "key",   "mouse",  NULL };
+    = { "swap",       "insert", "eject", "status", "pause", "resume", "reset", "quit",
+        "poweroff",   "list",   "show",  "stat",   "block", "log",    "help",  "machines",
+        "screenshot", "screen", "type",  "key",    "mouse", NULL };
 
 static const TnUsage ctl_usage = {
   .name = "ctl",
@@ -35,7 +35,7 @@ static const TnUsage ctl_usage = {
     "  quit, poweroff         switch the machine off and end the program\n"
     "  list                   devices, their plugins and files\n"
     "  show DEVICE            ports, memory, lines and timers that a device holds\n"
-    "  stat                   counters\n"
+    "  stat [all]             counters; all: of ports and opcodes that are seldom used, too\n"
     "  block ADDRESS          guest and host code of the translated blocks that have this\n"
     "                         linear address (hexadecimal)\n"
     "  screenshot FILE [CARD] write what is on the screen to a PNG file\n"
@@ -59,7 +59,7 @@ static const TnUsage stat_usage = {
   .name = "stat",
   .synopsis = "tenon stat [OPTIONS] [MACHINE]",
   .summary = "Shows the counters of a running machine.",
-  .examples = "  tenon stat\n  watch -n1 tenon stat demo\n",
+  .examples = "  tenon stat\n  watch -n1 tenon stat demo\n  tenon stat --all\n",
   .max = 1,
 };
 
@@ -209,8 +209,10 @@ tn_command_stat (int argc, char **argv)
   g_autoptr (GPtrArray) words = g_ptr_array_new ();
   const char *path = NULL;
   g_autofree char *found = NULL;
-  char *request[] = { (char *) "stat", NULL };
+  bool all = false;
+  char *request[] = { (char *) "stat", NULL, NULL };
   const TnOption options[] = {
+    { "all", 'a', NULL, "of ports and opcodes that are seldom used, too", TN_OPTION_FLAG, &all },
     { "socket", 's', "PATH", "the machine's control socket", TN_OPTION_STRING, &path },
     { NULL },
   };
@@ -220,5 +222,6 @@ tn_command_stat (int argc, char **argv)
     return code;
   if (!path && !(path = found = find_socket (words->len ? words->pdata[0] : NULL, &code)))
     return code;
+  request[1] = all ? (char *) "all" : NULL;
   return call (path, request);
 }

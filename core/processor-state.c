@@ -8,6 +8,7 @@
 
 #define STATE_TYPE "(uay)"
 #define BUSY_PORTS 24
+#define BUSY_OPCODES 16
 
 /* ---- State ---- */
 
@@ -60,9 +61,17 @@ tn_processor_load (TnProcessor *p, GVariant *state, bool check, GError **error)
 
 /* ---- Counters ---- */
 
-/* The ports that are used most. */
 static void
-port_stats (TnProcessor *p, TnStatFunc func, void *data)
+port_stat (TnProcessor *p, uint32_t port, TnStatFunc func, void *data)
+{
+  g_autofree char *name = g_strdup_printf ("port.%04xh", port);
+
+  func (data, name, p->ports[port]);
+}
+
+/* All ports that were used, or those that are used most. */
+static void
+port_stats (TnProcessor *p, bool all, TnStatFunc func, void *data)
 {
   uint32_t top[BUSY_PORTS] = { 0 };
   unsigned used = 0;
@@ -71,7 +80,9 @@ port_stats (TnProcessor *p, TnStatFunc func, void *data)
     {
       unsigned at = MIN (used, BUSY_PORTS - 1);
 
-      if (p->ports[port] == 0 || (used == BUSY_PORTS && p->ports[port] <= p->ports[top[at]]))
+      if (all && p->ports[port])
+        port_stat (p, port, func, data);
+      if (all || p->ports[port] == 0 || (used == BUSY_PORTS && p->ports[port] <= p->ports[top[at]]))
         continue;
       for (; at > 0 && p->ports[top[at - 1]] < p->ports[port]; at--)
         top[at] = top[at - 1];
@@ -79,30 +90,28 @@ port_stats (TnProcessor *p, TnStatFunc func, void *data)
       used = MIN (used + 1, BUSY_PORTS);
     }
   for (unsigned i = 0; i < used; i++)
-    {
-      g_autofree char *name = g_strdup_printf ("port.%04xh", top[i]);
-
-      func (data, name, p->ports[top[i]]);
-    }
+    port_stat (p, top[i], func, data);
 }
 
 void
-tn_processor_stats (TnProcessor *p, TnStatFunc func, void *data)
+tn_processor_stats (TnProcessor *p, bool all, TnStatFunc func, void *data)
 {
-  VmmStat stats[96];
-  size_t n = vmm_vcpu_stats (p->cpu, stats, G_N_ELEMENTS (stats));
+  g_autofree VmmStat *stats = g_new (VmmStat, VMM_STATS_MAX);
+  size_t n = vmm_vcpu_stats (p->cpu, stats, VMM_STATS_MAX), opcodes = 0;
 
   func (data, "cpu.instructions", vmm_vcpu_instructions (p->cpu));
-  for (size_t i = 0; i < MIN (n, G_N_ELEMENTS (stats)); i++)
+  for (size_t i = 0; i < MIN (n, VMM_STATS_MAX); i++)
     {
       g_autofree char *name = g_strdup_printf ("cpu.%s", stats[i].name);
 
-      if (strcmp (name, "cpu.instructions") != 0)
-        func (data, name, stats[i].value);
+      if (strcmp (name, "cpu.instructions") == 0
+          || (g_str_has_prefix (name, "cpu.by-handler.") && opcodes++ >= BUSY_OPCODES && !all))
+        continue;
+      func (data, name, stats[i].value);
     }
   func (data, "cpu.halted-ns", p->halts_ns);
   func (data, "cpu.resets", p->resets);
-  port_stats (p, func, data);
+  port_stats (p, all, func, data);
 }
 
 /* ---- Translated blocks ---- */

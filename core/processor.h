@@ -66,6 +66,6 @@ unsigned tn_processor_listing (TnProcessor *p, uint32_t linear, GString *out);
 
 typedef void (*TnStatFunc) (void *data, const char *name, uint64_t value);
 /* Counters of the processor and of its thread; parked or not (then they are approximate). */
-void tn_processor_stats (TnProcessor *p, TnStatFunc func, void *data);
+void tn_processor_stats (TnProcessor *p, bool all, TnStatFunc func, void *data);
 
 G_END_DECLS

@@ -194,8 +194,15 @@ posted_stats (TnRun *run, GString *reply)
 static int
 stat_request (TnRun *run, char **words, int n, GString *reply)
 {
+  bool all = n > 0;
+
+  if (all && strcmp (words[0], "all") != 0)
+    {
+      g_string_append_printf (reply, "expected stat or stat all, found \"%s\"", words[0]);
+      return EX_USAGE;
+    }
   counter (reply, "clock.virtual-ns", tn_clock_now (tn_machine_clock (run->machine)));
-  tn_processor_stats (run->processor, counter, reply);
+  tn_processor_stats (run->processor, all, counter, reply);
   posted_stats (run, reply);
   return EX_OK;
 }
@@ -246,8 +253,10 @@ static const Request requests[] = {
   { "poweroff", "", "the same", 0, 0, request_quit },
   { "list", "", "devices, their plugins and files", 0, 0, list },
   { "show", "DEVICE", "ports, memory, lines and timers that a device holds", 1, 1, show },
-  { "stat", "", "counters", 0, 0, stat_request },
-  { "block", "ADDRESS", "the guest and host code of translated blocks with this address", 1, 1, block },
+  { "stat", "[all]", "counters; all: of ports and opcodes that are seldom used, too", 0, 1,
+    stat_request },
+  { "block", "ADDRESS", "the guest and host code of translated blocks with this address", 1, 1,
+    block },
   { "screenshot", "FILE.png [CARD]", "write what is on the screen to a file", 1, 2,
     tn_run_screenshot },
   { "screen", "[CARD]", "what stands on a text screen", 0, 1, tn_run_screen },

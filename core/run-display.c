@@ -32,7 +32,7 @@ measure (TnRun *run)
 
   if (passed < SPEED_PERIOD_US)
     return;
-  tn_processor_stats (run->processor, instructions, &count);
+  tn_processor_stats (run->processor, false, instructions, &count);
   run->speed.mips = (count - run->speed.instructions) / (uint64_t) passed;
   run->speed.instructions = count;
   run->speed.time = now;

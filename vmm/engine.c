@@ -18,6 +18,7 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define UNCOUNTED_MIN 256 /* with a smaller budget nothing is entered that cannot be counted */
 
@@ -46,31 +47,28 @@ count (VmmVcpu *c, const VmmInsn *insn)
   c->engine->by_handler[insn->map << 8 | insn->opcode]++;
 }
 
+static int
+compare_stats (const void *a, const void *b)
+{
+  uint64_t x = ((const VmmStat *) a)->value, y = ((const VmmStat *) b)->value;
+  return x < y ? 1 : x > y ? -1 : 0;
+}
+
 size_t
-vmm_engine_stats (VmmEngine *engine, VmmStat stats[VMM_ENGINE_TOP])
+vmm_engine_stats (VmmEngine *engine, VmmStat stats[VMM_OPCODES])
 {
   size_t n = 0;
-  for (unsigned opcode = 0; opcode < 512; opcode++)
+  for (unsigned opcode = 0; opcode < VMM_OPCODES; opcode++)
     {
+      char *name = engine->names[opcode];
       uint64_t v = engine->by_handler[opcode];
-      size_t at = n;
-      if (v == 0 || (n == VMM_ENGINE_TOP && v <= stats[n - 1].value))
+      if (v == 0)
         continue;
-      if (n < VMM_ENGINE_TOP)
-        n++;
-      else
-        at--;
-      for (; at > 0 && stats[at - 1].value < v; at--)
-        stats[at] = stats[at - 1];
-      stats[at] = (VmmStat){ (const char *) (uintptr_t) opcode, v };
+      snprintf (name, sizeof engine->names[0], "by-handler.%s%02xh", opcode >= 256 ? "0f" : "",
+                opcode & 255);
+      stats[n++] = (VmmStat){ name, v };
     }
-  for (size_t i = 0; i < n; i++)
-    {
-      unsigned opcode = (unsigned) (uintptr_t) stats[i].name;
-      snprintf (engine->names[i], sizeof engine->names[i], "by-handler.%s%02xh",
-                opcode >= 256 ? "0f" : "", opcode & 255);
-      stats[i].name = engine->names[i];
-    }
+  qsort (stats, n, sizeof *stats, compare_stats);
   return n;
 }
 
@@ -127,7 +125,7 @@ vmm_engine_miss (VmmVcpu *c, uint32_t linear, uint32_t offset, uint32_t write)
   vmm_left_code (c);
   settle (c, insn, insn->index_in_block);
   if (insn->hints & VMM_HINT_FPU)
-    vmm_fpu_note_block (c, insn); /* it may fault */
+    vmm_fpu_note_block (c, insn);                                           /* it may fault */
   if (VMM_UNLIKELY (linear & 15) && insn->map && vmm_sse_is_aligned (insn)) /* before #PF */
     return by_handler (c, insn);
   if (write)

@@ -9,7 +9,7 @@
 #include "block.h"
 #include "emit.h"
 
-#define VMM_ENGINE_TOP 16 /* opcodes in the statistics */
+#define VMM_OPCODES 512u /* those behind 0F from 256 on */
 
 typedef struct VmmCode VmmCode;
 typedef struct VmmJumpPage VmmJumpPage;
@@ -63,8 +63,8 @@ struct VmmEngine {
   unsigned heat; /* executions before a block is translated */
   _Atomic bool in_code;
   int thread;               /* kernel's number of the thread in vmm_vcpu_execute () */
-  uint64_t by_handler[512]; /* executions by handlers: by opcode, those behind 0F from 256 on */
-  char names[VMM_ENGINE_TOP][24]; /* of the counters that vmm_engine_stats () gives */
+  uint64_t by_handler[VMM_OPCODES]; /* executions by handlers */
+  char names[VMM_OPCODES][20];      /* of these counters */
   VmmBlock *again;                /* a trap taught something: to be translated anew */
 };
 
@@ -164,8 +164,8 @@ VmmBlock *vmm_block_of (const VmmInsn *insn);
 /* Runs translated code, or a block by its handlers, from c->eip on. */
 void vmm_engine_run (VmmVcpu *c);
 
-/* The opcodes that handlers execute most often, as counters. */
-size_t vmm_engine_stats (VmmEngine *engine, VmmStat stats[VMM_ENGINE_TOP]);
+/* The opcodes that handlers have executed, the most frequent first. */
+size_t vmm_engine_stats (VmmEngine *engine, VmmStat stats[VMM_OPCODES]);
 /* A handler was left by a fault: no translated code is running. */
 void vmm_engine_left (VmmVcpu *c);
 

@@ -200,8 +200,7 @@ vmm_vcpu_execute (VmmVcpu *c, uint64_t budget)
         vmm_stress_enter (c);
       reason = vmm_coroutine_enter (c);
     }
-  while (VMM_UNLIKELY (c->config.stress) && reason == VMM_EXIT_TIME_SLICE
-         && !c->slice_ended);
+  while (VMM_UNLIKELY (c->config.stress) && reason == VMM_EXIT_TIME_SLICE && !c->slice_ended);
   vmm_traps_leave (before);
   return reason;
 }
@@ -375,11 +374,11 @@ vmm_vcpu_stats (const VmmVcpu *c, VmmStat *stats, size_t max)
       stats[n] = (VmmStat){ exits[i], c->stat.exits[i] };
   if (c->engine)
     {
-      VmmStat top[VMM_ENGINE_TOP];
-      size_t more = vmm_engine_stats (c->engine, top);
+      VmmStat opcodes[VMM_OPCODES];
+      size_t more = vmm_engine_stats (c->engine, opcodes);
       for (size_t i = 0; i < more; i++, n++)
         if (n < max)
-          stats[n] = top[i];
+          stats[n] = opcodes[i];
     }
   return n;
 }

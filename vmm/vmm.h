@@ -344,7 +344,9 @@ typedef struct {
   const char *name;
   uint64_t value;
 } VmmStat;
-/* Fills up to `max`, returns how many there are. */
+/* Fills up to `max`, returns how many there are: VMM_STATS_MAX or fewer.  Last come by-handler.XXh,
+   opcodes that the translator left to handlers, the most frequent first. */
+#define VMM_STATS_MAX 640u
 size_t vmm_vcpu_stats (const VmmVcpu *vcpu, VmmStat *stats, size_t max);
 const char *vmm_exit_name (VmmExitReason reason);
 

@@ -697,6 +697,14 @@ stage_fits (const Fdc *f)
          && f->c < d->format->cylinders && (!data || f->length <= sector_bytes (d));
 }
 
+/* It may have passed long ago, if the image's bytes were long on their way. */
+static bool
+sector_end_fits (const Fdc *f)
+{
+  int64_t now = tn_device_now (f->device), end = f->sector_end;
+  return end == TN_TIME_NEVER || (end > INT64_MIN / 2 && end / 2 - now / 2 <= 30 * TN_NS_PER_S);
+}
+
 bool
 fdc_execute_restored (Fdc *f)
 {
@@ -704,7 +712,7 @@ fdc_execute_restored (Fdc *f)
   f->io_stale = f->io_busy;
   f->io_again = false;
   if (!stage_fits (f) || (f->stage_due != TN_TIME_NEVER && f->stage_due - now > 60 * TN_NS_PER_S)
-      || (f->sector_end != TN_TIME_NEVER && ABS (f->sector_end / 2 - now / 2) > 3600 * TN_NS_PER_S))
+      || !sector_end_fits (f))
     return false;
   if (f->stage == STAGE_FETCH || f->stage == STAGE_STORE)
     submit (f);

@@ -738,6 +738,20 @@ test_late_state (void)
       tn_harness_clock_step (h, 4 * MS);
     }
   EXPECT (h, 0, 0, 0, 0, 0, 2, 2);
+
+  /* The host's disk was asleep when a track was to be formatted. */
+  tn_harness_out8 (h, CCR, 0);
+  SEND (h, 0x03, 0xdf, 0x03);
+  SEND (h, 0x4d, 0x00, 2, 18, 0x54, 0xf6);
+  for (unsigned sector = 1; sector < 3; sector++)
+    {
+      g_assert_true (wait_irq (h, 500));
+      for (unsigned i = 0; i < 4; i++)
+        tn_harness_out8 (h, FIFO, (const uint8_t[]){ 0, 0, sector, 2 }[i]);
+      tn_harness_clock_step (h, 10000 * TN_NS_PER_S);
+      g_assert_true (wait_irq (h, 500));
+      roundtrip (h, "fdc");
+    }
   tn_harness_free (h);
 }
 

@@ -973,6 +973,10 @@ silicon_emit (Case *k, unsigned slot, unsigned count, unsigned area, uint8_t *co
   memcpy (out + at + 4, &selector, 2);
   at += 6;
   unsigned end = SLOT (slot) + SLOT_SIZE < CODE_SIZE ? SLOT (slot) + SLOT_SIZE : CODE_SIZE;
+  /* A jump of the last case to behind the end of a 16-bit segment comes out at its beginning, and
+     must not fall into the first case from there. */
+  if (!slot)
+    memset (code, 0xf4, SLOT (0));
   memset (code + SLOT (slot), 0xf4, end - SLOT (slot));
   memcpy (code + k->start, out, at < room ? at : room);
 }

@@ -304,8 +304,10 @@ ours_stop (void)
 void
 ours_code (unsigned area, unsigned slot, const uint8_t *code)
 {
-  unsigned size = SLOT (slot) + SLOT_SIZE <= CODE_SIZE ? SLOT_SIZE : CODE_SIZE - SLOT (slot);
-  vmm_vm_write (ours.vm, (PAGE_CODE + 16 * area) * 4096 + SLOT (slot), code + SLOT (slot), size);
+  unsigned start = slot ? SLOT (slot) : 0, end = SLOT (slot) + SLOT_SIZE;
+  if (end > CODE_SIZE)
+    end = CODE_SIZE;
+  vmm_vm_write (ours.vm, (PAGE_CODE + 16 * area) * 4096 + start, code + start, end - start);
 }
 
 /* One area is there, the other is not: it is being written. */

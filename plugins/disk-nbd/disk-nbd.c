@@ -52,21 +52,29 @@ typedef struct {
 
 /* ---- Waiting ---- */
 
+#define TURN_US G_USEC_PER_SEC
+
 static int64_t
-deadline (const Disk *d)
+patience (const Disk *d)
 {
-  return g_get_monotonic_time () + (int64_t) d->timeout * G_USEC_PER_SEC;
+  return (int64_t) d->timeout * G_USEC_PER_SEC;
 }
 
-/* Lets the library work until something happened; false: time is up, or it is broken. */
+/* Lets the library work until something happened; false: time is up, or it is broken.  Of a turn no
+   more counts than it was to take: while this program was stopped, or the host too busy for it, the
+   server may well have answered. */
 static bool
-turn (struct nbd_handle *nbd, int64_t end)
+turn (struct nbd_handle *nbd, int64_t *left)
 {
-  int64_t left = end - g_get_monotonic_time ();
+  int64_t start = g_get_monotonic_time (), most = MIN (*left, TURN_US), took;
+  int result;
 
-  if (left <= 0)
+  if (*left <= 0)
     return false;
-  return nbd_poll (nbd, MIN (left / 1000 + 1, 1000)) >= 0;
+  result = nbd_poll (nbd, most / 1000 + 1);
+  took = g_get_monotonic_time () - start;
+  *left -= MIN (took, most);
+  return result >= 0;
 }
 
 static void
@@ -97,15 +105,13 @@ library_error (void)
 static bool
 wait_for_connection (Disk *d, struct nbd_handle *nbd, GError **error)
 {
-  int64_t end = deadline (d);
+  int64_t left = patience (d);
 
   if (nbd_aio_connect_uri (nbd, d->uri) < 0)
     return refuse (d, error, library_error ());
   while (nbd_aio_is_connecting (nbd) > 0)
-    if (!turn (nbd, end))
-      return refuse (d, error,
-                     g_get_monotonic_time () < end ? library_error ()
-                                                   : "the server does not answer in time");
+    if (!turn (nbd, &left))
+      return refuse (d, error, left > 0 ? library_error () : "the server does not answer in time");
   return nbd_aio_is_ready (nbd) > 0 || refuse (d, error, library_error ());
 }
 
@@ -169,7 +175,7 @@ start (Disk *d, Kind kind, uint64_t offset, void *buffer, size_t size)
 static int
 ask (Disk *d, Kind kind, uint64_t offset, void *buffer, size_t size)
 {
-  int64_t end = deadline (d), cookie = start (d, kind, offset, buffer, size);
+  int64_t left = patience (d), cookie = start (d, kind, offset, buffer, size);
 
   while (cookie >= 0)
     {
@@ -181,7 +187,7 @@ ask (Disk *d, Kind kind, uint64_t offset, void *buffer, size_t size)
       /* The library fails a request with ENOTCONN when the connection ends. */
       if (state < 0 && nbd_aio_is_ready (d->nbd) > 0)
         return number > 0 ? number : EIO;
-      if (state < 0 || !turn (d->nbd, end))
+      if (state < 0 || !turn (d->nbd, &left))
         break;
     }
   drop (d);
@@ -445,13 +451,13 @@ disk_realize (void *self, GError **error)
 static void
 say_goodbye (Disk *d)
 {
-  int64_t end = deadline (d), second = g_get_monotonic_time () + G_USEC_PER_SEC;
+  int64_t left = G_USEC_PER_SEC;
 
   if (d->nbd == NULL)
     return;
   if (nbd_aio_is_ready (d->nbd) > 0 && nbd_aio_disconnect (d->nbd, 0) == 0)
     while (nbd_aio_is_closed (d->nbd) == 0 && nbd_aio_is_dead (d->nbd) == 0
-           && turn (d->nbd, MIN (end, second)))
+           && turn (d->nbd, &left))
       ;
   drop (d);
 }

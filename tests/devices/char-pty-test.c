@@ -41,12 +41,26 @@ wait_a_second (TnHarness *h)
     }
 }
 
+static bool
+has_carrier (Fixture *f)
+{
+  wait_a_second (f->h);
+  return serial_carrier (f->h);
+}
+
+static void
+check_carrier (Fixture *f, bool expected)
+{
+  WAIT_FOR (has_carrier (f) == expected);
+  g_assert_true (serial_carrier (f->h) == expected);
+}
+
 static int
 open_terminal (Fixture *f)
 {
   int fd = open (f->link, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
   g_assert_cmpint (fd, >=, 0);
-  wait_a_second (f->h);
+  check_carrier (f, true);
   return fd;
 }
 
@@ -56,12 +70,9 @@ check_read (int fd, const char *expected)
 {
   char got[4096];
   size_t have = 0;
-  for (unsigned i = 0; i < 500 && have < strlen (expected); i++)
-    {
-      ssize_t n = read (fd, got + have, sizeof got - have);
-      have += MAX (n, 0);
-      g_usleep (n > 0 ? 0 : 2000);
-    }
+  ssize_t n;
+  WAIT_FOR ((n = read (fd, got + have, sizeof got - have), have += MAX (n, 0))
+            >= strlen (expected));
   g_assert_cmpmem (got, have, expected, strlen (expected));
 }
 
@@ -83,18 +94,16 @@ test_both_ways (void)
   serial_send (f.h, "lost", 4); /* nobody listens */
   g_assert_false (serial_carrier (f.h));
   fd = open_terminal (&f);
-  g_assert_true (serial_carrier (f.h));
   serial_send (f.h, "login: ", 7);
   check_read (fd, "login: ");
   g_assert_cmpint (write (fd, "root\r", 5), ==, 5);
-  g_assert_cmpuint (serial_receive (f.h, got, sizeof got), ==, 5);
+  g_assert_cmpuint (serial_expect (f.h, got, 5), ==, 5);
+  g_assert_cmpuint (serial_receive (f.h, got + 5, sizeof got - 5), ==, 0);
   g_assert_cmpmem (got, 5, "root\r", 5);
   check_silence (fd); /* no echo */
   close (fd);
-  wait_a_second (f.h);
-  g_assert_false (serial_carrier (f.h));
+  check_carrier (&f, false);
   fd = open_terminal (&f);
-  g_assert_true (serial_carrier (f.h));
   close (fd);
   tear_down (&f);
 }
@@ -113,10 +122,10 @@ test_swap (void)
   g_assert_cmpint (write (fd, text, sizeof text), ==, sizeof text);
   while (n < sizeof got)
     {
-      unsigned more = serial_receive (f.h, got + n, MIN (300, sizeof got - n));
-      g_assert_cmpuint (more, >, 0);
-      n += more;
-      roundtrip (f.h, n % 2 ? "com1" : "back");
+      unsigned size = MIN (300, sizeof got - n);
+      g_assert_cmpuint (serial_expect (f.h, got + n, size), ==, size);
+      n += size;
+      roundtrip (f.h, n / 300 % 2 ? "com1" : "back");
       wait_a_second (f.h);
       g_assert_true (serial_carrier (f.h));
     }
@@ -139,10 +148,23 @@ test_write_and_close (void)
   fd = open_terminal (&f);
   g_assert_cmpint (write (fd, text, sizeof text), ==, sizeof text);
   close (fd);
-  g_assert_cmpuint (serial_receive (f.h, got, sizeof got), ==, sizeof got);
-  wait_a_second (f.h);
-  g_assert_false (serial_carrier (f.h));
+  g_assert_cmpuint (serial_expect (f.h, got, sizeof got), ==, sizeof got);
+  check_carrier (&f, false);
   tear_down (&f);
+}
+
+/* Sends on, and reads once from the other end. */
+static unsigned
+send_and_read (Fixture *f, int fd, const char *text, unsigned size, unsigned *sent, GString *got)
+{
+  char bytes[8192];
+  ssize_t n;
+  *sent += serial_send (f->h, text + *sent, size - *sent);
+  n = read (fd, bytes, sizeof bytes);
+  if (n > 0)
+    g_string_append_len (got, bytes, n);
+  wait_a_second (f->h);
+  return got->len;
 }
 
 /* A terminal that nobody reads holds the port up; then all of it comes. */
@@ -158,16 +180,9 @@ test_slow_reader (void)
   fd = open_terminal (&f);
   for (unsigned i = 0; i < 40000; i++)
     text[i] = 'A' + i % 23;
-  for (unsigned turn = 0; turn < 100 && got->len < 40000; turn++)
-    {
-      char bytes[8192];
-      ssize_t n;
-      sent += serial_send (f.h, text + sent, 40000 - sent);
-      n = read (fd, bytes, sizeof bytes);
-      if (n > 0)
-        g_string_append_len (got, bytes, n);
-      wait_a_second (f.h);
-    }
+  sent = serial_send (f.h, text, 40000);
+  g_assert_cmpuint (sent, <, 40000);
+  WAIT_FOR (send_and_read (&f, fd, text, 40000, &sent, got) >= 40000);
   g_assert_cmpmem (got->str, got->len, text, 40000);
   close (fd);
   tear_down (&f);

@@ -47,12 +47,8 @@ static void
 expect (TnHarness *h, const char *text)
 {
   char got[1000];
-  unsigned n = 0, size = strlen (text);
-  for (unsigned i = 0; i < 2000 && n < size; i++)
-    {
-      n += serial_receive (h, got + n, size - n);
-      g_usleep (1000);
-    }
+  unsigned n, size = strlen (text);
+  n = serial_expect (h, got, size);
   got[n] = 0;
   if (n != size || memcmp (got, text, size))
     fprintf (stderr, "expected '%s', found '%s'\n", text, got);
@@ -63,6 +59,7 @@ static void
 child_terminal (void)
 {
   TnHarness *h;
+  bool off;
   CHECK (!terminal_is_raw ());
   h = new_machine ();
   CHECK (terminal_is_raw ());
@@ -75,11 +72,8 @@ child_terminal (void)
     }
   serial_send (h, "again", 5);
   expect (h, "b");
-  for (unsigned i = 0; i < 2000 && !tn_harness_take_poweroff (h); i++)
-    {
-      tn_harness_settle (h);
-      g_usleep (1000);
-    }
+  WAIT_FOR ((tn_harness_settle (h), off = tn_harness_take_poweroff (h)));
+  CHECK (off);
   tn_harness_free (h);
   CHECK (!terminal_is_raw ());
 }
@@ -132,7 +126,7 @@ spawn (int in, int out, bool terminal, void (*child) (void))
   g_assert_cmpint (pid, >=, 0);
   if (pid)
     return pid;
-  alarm (60);
+  alarm (2 * PATIENCE_S);
   if (terminal)
     setsid ();
   if (terminal)
@@ -160,7 +154,7 @@ wait_for (int fd, const char *text)
       struct pollfd p = { .fd = fd, .events = POLLIN };
       char bytes[100];
       ssize_t n;
-      g_assert_cmpint (poll (&p, 1, 20000), ==, 1);
+      g_assert_cmpint (poll (&p, 1, PATIENCE_S * 1000), ==, 1);
       n = read (fd, bytes, sizeof bytes);
       g_assert_cmpint (n, >, 0);
       g_string_append_len (got, bytes, n);

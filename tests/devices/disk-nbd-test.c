@@ -4,6 +4,7 @@
  * if it is there, for odd sizes of requests; and servers played here that do not answer.
  */
 #define _GNU_SOURCE
+#include "../patience.h"
 #include "block.h"
 
 #include <errno.h>
@@ -66,6 +67,20 @@ tear_down (Fixture *f, const void *data)
   g_free (f->image);
 }
 
+/* The socket is there a moment before the server listens. */
+static bool
+can_connect (const Fixture *f)
+{
+  struct sockaddr_un address = { .sun_family = AF_UNIX };
+  int fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  bool done;
+
+  g_strlcpy (address.sun_path, f->socket, sizeof address.sun_path);
+  done = connect (fd, (struct sockaddr *) &address, sizeof address) == 0;
+  close (fd);
+  return done;
+}
+
 /* qemu-nbd with these words, perhaps after a while; returns when it can be connected to, if now. */
 static void
 start_server (Fixture *f, unsigned delay_ms, const char *words)
@@ -73,7 +88,6 @@ start_server (Fixture *f, unsigned delay_ms, const char *words)
   g_autofree char *line
       = g_strdup_printf ("sleep %u.%03u; rm -f %s; exec qemu-nbd --persistent --socket=%s %s %s",
                          delay_ms / 1000, delay_ms % 1000, f->socket, f->socket, words, f->image);
-  struct stat st;
 
   f->server = fork ();
   if (f->server == 0)
@@ -84,8 +98,15 @@ start_server (Fixture *f, unsigned delay_ms, const char *words)
       execl ("/bin/sh", "sh", "-c", line, NULL);
       _exit (127);
     }
-  for (unsigned n = 0; delay_ms == 0 && n < 2000 && stat (f->socket, &st) != 0; n++)
-    g_usleep (10000);
+  if (delay_ms == 0)
+    WAIT_FOR (can_connect (f));
+}
+
+/* Whether a sector can be read; the server may not be as far yet. */
+static bool
+can_read (Back *b, uint8_t *sector)
+{
+  return b->ops->read (b->self, 0, sector, 512) == 0;
 }
 
 static void
@@ -109,18 +130,19 @@ static void
 open_disk (Back *b, Fixture *f, const char *reconnect)
 {
   back_open (b, "disk-nbd",
-             (const char *[]){ "uri", f->uri, "timeout", "5", "reconnect", reconnect, NULL });
+             (const char *[]){ "uri", f->uri, "timeout", "300", "reconnect", reconnect, NULL });
 }
 
+/* With a timeout: "1" where it is to pass. */
 static void
-refuse (Fixture *f, const char *name, const char *value, const char *expected)
+refuse (Fixture *f, const char *timeout, const char *name, const char *value, const char *expected)
 {
   g_autoptr (GError) error = NULL;
   Back b;
 
-  g_assert_false (back_try (&b, "disk-nbd",
-                            (const char *[]){ "uri", f->uri, "timeout", "1", name, value, NULL },
-                            &error));
+  g_assert_false (
+      back_try (&b, "disk-nbd",
+                (const char *[]){ "uri", f->uri, "timeout", timeout, name, value, NULL }, &error));
   g_test_message ("%s", error->message);
   g_assert_true (g_str_has_prefix (error->message, "disk: "));
   if (strstr (error->message, expected) == NULL)
@@ -183,13 +205,15 @@ test_read_only (Fixture *f, const void *data)
 
   make_raw (f, MiB);
   start_server (f, 0, "--format=raw --read-only");
-  refuse (f, "read-only", "false", "set read-only = true");
-  back_open (&b, "disk-nbd", (const char *[]){ "uri", f->uri, "read-only", "true", NULL });
+  refuse (f, "300", "read-only", "false", "set read-only = true");
+  back_open (&b, "disk-nbd",
+             (const char *[]){ "uri", f->uri, "timeout", "300", "read-only", "true", NULL });
   g_assert_cmpint (b.ops->write (b.self, 0, sector, 512), ==, EROFS);
   back_read (&b, 0, sector, 512);
   g_assert_cmphex (sector[0], ==, 0);
   back_close (&b);
-  back_open (&b, "disk-nbd", (const char *[]){ "uri", f->uri, "cdrom", "true", NULL });
+  back_open (&b, "disk-nbd",
+             (const char *[]){ "uri", f->uri, "timeout", "300", "cdrom", "true", NULL });
   g_assert_cmpuint (b.ops->info (b.self).sector_size, ==, 2048);
   back_close (&b);
 }
@@ -204,7 +228,7 @@ test_comes_back (Fixture *f, const void *data)
 
   make_raw (f, 8 * MiB);
   start_server (f, 0, "--format=raw");
-  open_disk (&b, f, "20");
+  open_disk (&b, f, "300");
   fill (out, sizeof out, 2);
   back_write (&b, 4096, out, sizeof out);
   stop_server (f, SIGKILL);
@@ -228,7 +252,7 @@ test_repeats (Fixture *f, const void *data)
 
   run ("qemu-img create -q -f qcow2 %s 64M", f->image);
   start_server (f, 0, "--format=qcow2");
-  open_disk (&b, f, "20");
+  open_disk (&b, f, "300");
   for (unsigned n = 0; n < WRITES; n++)
     {
       fill (out, SIZE, n);
@@ -269,9 +293,10 @@ test_stays_away (Fixture *f, const void *data)
   stop_server (f, SIGKILL);
   before = g_get_monotonic_time ();
   g_assert_cmpint (b.ops->read (b.self, 0, sector, 512), ==, EIO);
-  g_assert_cmpint (g_get_monotonic_time () - before, <, 10 * G_USEC_PER_SEC);
+  g_assert_cmpint (g_get_monotonic_time () - before, <, PATIENCE_S * G_USEC_PER_SEC);
   g_assert_cmpint (b.ops->flush (b.self), ==, EIO);
   start_server (f, 0, "--format=raw"); /* later, all the same */
+  WAIT_FOR (can_read (&b, sector));
   back_read (&b, 0, sector, 512);
   g_assert_cmphex (sector[0], ==, 7);
   back_flush (&b);
@@ -301,17 +326,17 @@ test_refused (Fixture *f, const void *data)
 {
   int fd;
 
-  refuse (f, NULL, NULL, "No such file");
+  refuse (f, "300", NULL, NULL, "No such file");
   fd = listen_at (f->socket); /* says nothing */
-  refuse (f, NULL, NULL, "does not answer in time");
+  refuse (f, "1", NULL, NULL, "does not answer in time");
   close (fd);
   g_unlink (f->socket);
   g_free (f->uri);
   f->uri = g_strdup ("http://example/");
-  refuse (f, NULL, NULL, "");
+  refuse (f, "300", NULL, NULL, "");
   g_free (f->uri);
   f->uri = g_strdup ("nbd://127.0.0.1:1/x");
-  refuse (f, NULL, NULL, "Connection refused");
+  refuse (f, "300", NULL, NULL, "Connection refused");
 }
 
 /* Talks nonsense: a server of something else, and beginnings of the real thing. */
@@ -378,14 +403,16 @@ test_timeout (Fixture *f, const void *data)
 
   make_raw (f, MiB);
   start_server (f, 0, "--format=raw");
-  back_open (&b, "disk-nbd",
-             (const char *[]){ "uri", f->uri, "timeout", "1", "reconnect", "0", NULL });
-  back_read (&b, 0, sector, 512);
+  WAIT_FOR (back_try (&b, "disk-nbd",
+                      (const char *[]){ "uri", f->uri, "timeout", "1", "reconnect", "0", NULL },
+                      NULL));
+  g_assert_nonnull (b.h);
+  WAIT_FOR (can_read (&b, sector));
   kill (f->server, SIGSTOP);
   g_assert_cmpint (b.ops->read (b.self, 0, sector, 512), ==, EIO);
   kill (f->server, SIGCONT);
-  g_usleep (100000);
-  back_read (&b, 0, sector, 512);
+  WAIT_FOR (can_read (&b, sector));
+  g_assert_true (can_read (&b, sector));
   back_close (&b);
 }
 
@@ -415,8 +442,7 @@ test_unit (Fixture *f, const void *data)
       execl ("/bin/sh", "sh", "-c", exec, NULL);
       _exit (127);
     }
-  for (unsigned n = 0; n < 2000 && !g_file_test (pid_file, G_FILE_TEST_EXISTS); n++)
-    g_usleep (10000);
+  WAIT_FOR (g_file_test (pid_file, G_FILE_TEST_EXISTS));
   open_disk (&b, f, "1");
   fill (out, sizeof out, 5);
   back_write (&b, 4096 - 512, out, sizeof out);

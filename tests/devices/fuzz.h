@@ -262,6 +262,8 @@ twins_tamper (Twins *t)
 
 /* ---- The loop ---- */
 
+#define FUZZ_LEAST 50 /* cases, however little of the time a busy host leaves for them */
+
 static inline void
 fuzz_failed (int number)
 {
@@ -288,7 +290,9 @@ fuzz_loop (gconstpointer data)
   signal (SIGTRAP, fuzz_failed);
   dice = g_rand_new ();
   fuzz_verbose = g_getenv ("TENON_FUZZ_VERBOSE") != NULL;
-  for (fuzz_case = first; left > 0 && (count || g_get_monotonic_time () < end); left--)
+  for (fuzz_case = first;
+       left > 0 && (count || fuzz_case - first < FUZZ_LEAST || g_get_monotonic_time () < end);
+       left--)
     {
       g_rand_set_seed (dice, fuzz_case);
       one ();

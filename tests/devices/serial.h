@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include "../patience.h"
 #include "roundtrip.h"
 
 #include <string.h>
@@ -55,6 +56,15 @@ serial_receive (TnHarness *h, char *text, unsigned room)
       tn_harness_settle (h);
       tn_harness_clock_step (h, SERIAL_CHAR);
     }
+  return got;
+}
+
+/* Reads as many as are on their way through the kernel, which takes its time. */
+static inline unsigned
+serial_expect (TnHarness *h, char *text, unsigned size)
+{
+  unsigned got = 0;
+  WAIT_FOR ((got += serial_receive (h, text + got, size - got)) == size);
   return got;
 }
 

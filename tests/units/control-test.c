@@ -4,10 +4,13 @@
  * send nonsense, too much, too little, or never read.  After each the machine must answer as
  * before.
  */
+#include "../patience.h"
+
 #include <errno.h>
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -23,12 +26,12 @@ static int
 dial (void)
 {
   struct sockaddr_un address = { .sun_family = AF_UNIX };
-  struct timeval patience = { .tv_sec = 30 };
+  struct timeval patience = { .tv_sec = PATIENCE_S };
   int fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
   g_strlcpy (address.sun_path, socket_path, sizeof address.sun_path);
   setsockopt (fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  if (connect (fd, (struct sockaddr *)&address, sizeof address) == 0)
+  if (connect (fd, (struct sockaddr *) &address, sizeof address) == 0)
     return fd;
   close (fd);
   return -1;
@@ -44,20 +47,17 @@ die_with_parent (void *data)
 static void
 start_machine (void)
 {
-  char *argv[] = { program,     (char *)"run", (char *)"--paused", (char *)"--control", socket_path,
-                   config_path, NULL };
+  char *argv[] = {
+    program, (char *) "run", (char *) "--paused", (char *) "--control", socket_path, config_path,
+    NULL
+  };
   g_autoptr (GError) error = NULL;
   int fd = -1;
 
   g_spawn_async (NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, die_with_parent, NULL, &machine,
                  &error);
   g_assert_no_error (error);
-  for (unsigned i = 0; i < 600 && fd < 0; i++)
-    {
-      g_usleep (50000);
-      g_assert_cmpint (waitpid (machine, NULL, WNOHANG), ==, 0);
-      fd = dial ();
-    }
+  WAIT_FOR (waitpid (machine, NULL, WNOHANG) != 0 || (fd = dial ()) >= 0);
   g_assert_cmpint (fd, >=, 0);
   close (fd);
 }
@@ -188,6 +188,20 @@ test_deaf (void)
   expect ("status\n", "*ok\n");
 }
 
+/* Whether the machine has seen that there are fewer clients. */
+static bool
+has_room (void)
+{
+  g_autofree char *reply = NULL;
+  int fd = dial ();
+
+  g_assert_cmpint (fd, >=, 0);
+  send (fd, "status\n", 7, MSG_NOSIGNAL); /* it may have hung up already */
+  reply = read_reply (fd);
+  close (fd);
+  return g_str_has_suffix (reply, "ok\n");
+}
+
 static void
 test_crowd (void)
 {
@@ -204,7 +218,7 @@ test_crowd (void)
         send (fds[i], "sta", 3, MSG_NOSIGNAL); /* and hangs up in the middle */
         close (fds[i]);
       }
-  g_usleep (200000);
+  WAIT_FOR (has_room ());
   expect ("status\n", "*ok\n");
 }
 

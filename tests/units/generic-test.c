@@ -11,6 +11,8 @@
  */
 #include <tenon/harness.h>
 
+#include "../patience.h"
+
 #include <glib/gstdio.h>
 #include <unistd.h>
 #include <string.h>
@@ -18,7 +20,8 @@
 #define MAX_PAIRS 12
 
 /* What a plugin needs to exist, beyond defaults.  "@dir" in a value is a fresh directory, "@file" a
-   file of 128 KiB in it, "@char" and "@disk" back ends that the harness plays. */
+   file of 128 KiB in it, "@char" and "@disk" back ends that the harness plays, "@port" a TCP port
+   that is free. */
 typedef struct {
   const char *plugin;
   const char *first[MAX_PAIRS];
@@ -40,7 +43,7 @@ static const Setup setups[] = {
   { "char-file", { "file", "@dir/out" }, { "file", "@dir/out2" } },
   { "char-socket", { "path", "@dir/socket" }, { "path", "@dir/socket2" } },
   { "char-pty", { NULL }, { "symlink", "@dir/pty" } },
-  { "display-vnc", { "port", "5987" }, { "port", "5988" } },
+  { "display-vnc", { "port", "@port" }, { "port", "@port2" } },
 };
 
 typedef struct {
@@ -82,6 +85,8 @@ expand (const Fixture *f, TnHarness *h, const char *value)
     return make_file (f, "image2");
   if (g_str_has_prefix (value, "@dir"))
     return g_strconcat (f->dir, value + 4, NULL);
+  if (g_str_has_prefix (value, "@port"))
+    return g_strdup_printf ("%u", free_port ());
   if (strcmp (value, "@char") == 0)
     tn_harness_add_char (h, "host-char");
   if (strcmp (value, "@disk") == 0)

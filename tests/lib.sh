@@ -10,6 +10,8 @@
 
 set -uo pipefail
 export LC_ALL=C
+# shellcheck source-path=SCRIPTDIR source=patience.sh
+. "$(dirname "${BASH_SOURCE[0]}")/patience.sh"
 
 source_dir=${TENON_SRCDIR:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}
 build_dir=${TENON_BUILDDIR:-$source_dir/build}

@@ -84,6 +84,8 @@ class Figures(unittest.TestCase):
         self.assertEqual(machines.waited({'@begin': {}, '@end': {}}), 0)
 
 
+PATIENCE = 300  # seconds: a busy host makes a test late, not wrong
+
 PROLOGUE = '''echo loader; echo 'Linux version 1'; echo @init; echo '@clocksource tsc'; echo @ready
 answer () { echo "@begin $1"; sleep $2; echo "@end $1"; echo "@result $1 $2 s $2 - 1234abcd"; echo '@done 0'; }
 while read -r command file name scale; do
@@ -101,7 +103,7 @@ class Machines(unittest.TestCase):
     def tearDown(self):
         self.directory.cleanup()
 
-    def guest(self, script, limit=20):
+    def guest(self, script, limit=PATIENCE):
         return machines.Guest('fake', ['/bin/sh', '-c', script], boot_limit=limit, limit=limit,
                               log=os.path.join(self.directory.name, 'log'))
 
@@ -110,12 +112,17 @@ class Machines(unittest.TestCase):
         guest.start()
         self.assertTrue({'loader', 'kernel', 'init', 'ready'} <= set(guest.boot))
         self.assertEqual(guest.clocksource, 'tsc')
-        r = guest.run(Work(), 100)
-        self.assertEqual((r.check, r.unit), ('1234abcd', 's'))
-        self.assertTrue(0.15 < r.passed < 5, r.passed)
+        # Lines are timed as they are read, so of a reader that was kept waiting the figure is another.
+        end = time.monotonic() + PATIENCE
+        while True:
+            r = guest.run(Work(), 100)
+            self.assertEqual((r.check, r.unit), ('1234abcd', 's'))
+            if 0.15 < r.passed < 0.4 or time.monotonic() > end:
+                break
+        self.assertTrue(0.15 < r.passed < 0.4, r.passed)
         begin = time.monotonic()
         guest.stop()
-        self.assertLess(time.monotonic() - begin, 10)
+        self.assertLess(time.monotonic() - begin, 50)  # after a minute it would have been killed
         self.assertIsNone(guest.process)
 
     def test_a_machine_that_dies(self):
@@ -137,8 +144,9 @@ class Machines(unittest.TestCase):
         guest.stop()
 
     def test_a_machine_that_hangs(self):
-        guest = self.guest(PROLOGUE + 'exec sleep 1000; done', limit=1)
+        guest = self.guest(PROLOGUE + 'exec sleep 1000; done')
         guest.start()
+        guest.limit = 1
         with self.assertRaisesRegex(machines.Failure, 'no answer in time'):
             guest.run(Work(), 100)
         self.assertIsNone(guest.process)

@@ -9,9 +9,14 @@
 #   machine_stop                        # or machine_wait, after the guest switched itself off
 #
 # Everything a guest said is in $work/console, what tenon said in $work/messages.
+#
+# Seconds are of the host's clock, and no wait is given up before ten minutes (patience.sh): they tell
+# how long it takes on a host with nothing else to do, but a busy one must not fail a test.
 
 set -uo pipefail
 export LC_ALL=C
+# shellcheck source-path=SCRIPTDIR source=../patience.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../patience.sh"
 
 srcdir=${TENON_SRCDIR:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 builddir=${TENON_BUILDDIR:-$srcdir/build}
@@ -41,6 +46,9 @@ fail () {
   tail -n 20 "$work/messages" 2> /dev/null
   exit 1
 }
+
+# deadline SECONDS: in bash's seconds
+deadline () { echo $((SECONDS + ($1 > patience ? $1 : patience))); }
 
 # need_guest FILE...: images are made from Debian packages; without them a test has nothing to run
 need_guest () {
@@ -80,7 +88,8 @@ machine_start () {
 
 # machine_expect PATTERN SECONDS [WHAT]: in what the console said after the last match
 machine_expect () {
-  local pattern=$1 deadline=$((SECONDS + $2)) match text
+  local pattern=$1 end match text
+  end=$(deadline "$2")
   while :; do
     match=$(tail -c "+$((seen + 1))" "$work/console" | grep -aobE -m 1 -- "$pattern" | head -n 1)
     if [ -n "$match" ]; then
@@ -91,7 +100,7 @@ machine_expect () {
     if ! kill -0 "$machine_pid" 2> /dev/null; then
       fail "the machine ended before '${3:-$pattern}'"
     fi
-    [ $SECONDS -lt $deadline ] || fail "no '${3:-$pattern}' within $2 s"
+    [ $SECONDS -lt "$end" ] || fail "no '${3:-$pattern}' in time"
     sleep 0.2
   done
 }
@@ -114,9 +123,10 @@ machine_run () {
 
 # machine_wait SECONDS: waits for the end; the exit code is in $machine_status
 machine_wait () {
-  local deadline=$((SECONDS + $1))
+  local end
+  end=$(deadline "$1")
   while kill -0 "$machine_pid" 2> /dev/null; do
-    [ $SECONDS -lt $deadline ] || fail "the machine did not end within $1 s"
+    [ $SECONDS -lt "$end" ] || fail 'the machine did not end in time'
     sleep 0.2
   done
   exec 9>&-

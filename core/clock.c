@@ -14,7 +14,11 @@
 
 #define EVENTS_PER_RUN 1024
 #define GRACE_NS (2 * TN_NS_PER_MS)
-#define LAG_MAX (60 * TN_NS_PER_S) /* more than that is forgotten */
+/* What is longer is forgotten: nobody wants hours made up for after the host slept or the machine
+   was stopped.  A busy host makes many short gaps.  These are kept for long, as the wall clock
+   leaps by what is forgotten, while the guest's other clocks do not. */
+#define GAP_MAX (60 * TN_NS_PER_S)
+#define LAG_MAX (3600 * TN_NS_PER_S)
 #define CATCH_UP 8
 #define STALL_NS (500 * TN_NS_PER_US)
 #define ROUNDS_PER_TIME 1000
@@ -117,7 +121,8 @@ settle_lag (TnClock *clock)
     correction = now - clock->limit;
   else
     correction = -CLAMP ((now - clock->seen) / CATCH_UP, 0, lag);
-  __atomic_store_n (&clock->lag, MIN (lag + correction, LAG_MAX), __ATOMIC_RELAXED);
+  lag = MIN (lag + MIN (correction, GAP_MAX), LAG_MAX);
+  __atomic_store_n (&clock->lag, lag, __ATOMIC_RELAXED);
   __atomic_store_n (&clock->base, base + correction, __ATOMIC_RELEASE);
   clock->seen = now - correction;
   return clock->seen;

@@ -167,12 +167,13 @@ keep () {
 
 # screen_expect PATTERN SECONDS [WHAT]: on the text screen, which stays in $work/screen
 screen_expect () {
-  local deadline=$((SECONDS + $2))
+  local end
+  end=$(deadline "$2")
   until ctl screen > "$work/screen" 2> /dev/null && grep -Eq -- "$1" "$work/screen"; do
     kill -0 "$machine_pid" 2> /dev/null || fail "the machine ended before '${3:-$1}'"
-    if [ $SECONDS -ge $deadline ]; then
+    if [ $SECONDS -ge "$end" ]; then
       cat "$work/screen"
-      fail "no '${3:-$1}' on the screen within $2 s"
+      fail "no '${3:-$1}' on the screen in time"
     fi
     sleep 0.3
   done
@@ -180,12 +181,13 @@ screen_expect () {
 
 # picture_expect NAME SECONDS WHAT COMMAND [ARGUMENT]...: takes pictures until the command succeeds
 picture_expect () {
-  local name=$1 deadline=$((SECONDS + $2)) what=$3
+  local name=$1 what=$3 end
+  end=$(deadline "$2")
   shift 3
   # Between two modes a card may send no picture.
   until ctl screenshot "$work/$name.png" 2> /dev/null && "$@"; do
     kill -0 "$machine_pid" 2> /dev/null || fail "the machine ended before $what"
-    if [ $SECONDS -ge $deadline ]; then
+    if [ $SECONDS -ge "$end" ]; then
       keep "$name"
       fail "the screen does not show $what (TENON_PICTURES=DIR keeps the picture)"
     fi

@@ -16,16 +16,30 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Names in a file may be no text at all, or mean something to a terminal. */
+static char *
+readable (const char *text)
+{
+  char *valid = g_utf8_make_valid (text, -1);
+
+  for (char *p = valid; *p != '\0'; p = g_utf8_next_char (p))
+    if (g_unichar_iscntrl (g_utf8_get_char (p)))
+      memset (p, '?', g_utf8_next_char (p) - p);
+  return valid;
+}
+
 bool
 vhd_fail (GError **error, TnErrorCode code, const char *format, ...)
 {
   va_list args;
-  char *text;
+  char *text, *shown;
 
   va_start (args, format);
   text = g_strdup_vprintf (format, args);
   va_end (args);
-  g_set_error (error, TN_ERROR, code, "%s", text);
+  shown = readable (text);
+  g_set_error (error, TN_ERROR, code, "%s", shown);
+  g_free (shown);
   g_free (text);
   return false;
 }

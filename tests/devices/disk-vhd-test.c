@@ -448,6 +448,9 @@ refuse (const char *path, const char *name, const char *value, const char *expec
   if (strstr (error->message, expected) == NULL)
     g_error ("expected \"%s\", found: %s", expected, error->message);
   g_assert_true (g_str_has_prefix (error->message, "disk: "));
+  g_assert_true (g_utf8_validate (error->message, -1, NULL));
+  for (const char *c = error->message; *c; c = g_utf8_next_char (c))
+    g_assert_false (g_unichar_iscntrl (g_utf8_get_char (c)));
 }
 
 /* Every locator and the name alone lead to the parent; wrong ones are no harm. */
@@ -501,6 +504,29 @@ test_locators (Fixture *f, const void *data)
     back_close (&b);
   }
   g_free (bytes);
+}
+
+/* What an image says of its parent is shown as text, whatever it is. */
+static void
+test_unreadable_locator (Fixture *f, const void *data)
+{
+  static const char url[] = "file:///\x1b[31mn%1b\x9b\xc2\x9b\xff\xfeowhere\n";
+  g_autofree char *base = make (f, "base.vhd", NULL, 8 * MiB, NULL);
+  g_autofree char *child = make (f, "child.vhd", NULL, 0, base);
+  size_t length;
+  g_autofree uint8_t *bytes = slurp (child, &length);
+  uint64_t at = 0;
+
+  for (unsigned n = 0; n < 8; n++)
+    at = at << 8 | bytes[512 + 600 + 16 + n];
+  memcpy (bytes + at, url, sizeof url);
+  memset (bytes + 512 + 576, 0, 24);
+  memset (bytes + 512 + 64, 0, 512);
+  bytes[512 + 600 + 11] = sizeof url;
+  bytes[512 + 600 + 10] = 0;
+  seal (bytes + 512, 1024, 36);
+  spill (child, bytes, length);
+  refuse (child, NULL, NULL, "was not found (/?[31mn?");
 }
 
 static void
@@ -879,6 +905,7 @@ main (int argc, char **argv)
     }
   g_test_add ("/disk-vhd/full", Fixture, "dynamic", set_up, test_full, tear_down);
   TEST ("locators", test_locators);
+  TEST ("unreadable-locator", test_unreadable_locator);
   TEST ("wrong-parent", test_wrong_parent);
   TEST ("loops", test_loops);
   TEST ("chain", test_chain);

@@ -4,8 +4,8 @@
  *
  * The guest's x87 and MMX registers live in one of two places.  While c->fpu.live they are in the
  * host's own registers, and c->fpu.fip, fdp, fcs, fds and fop hold the guest's pointers; else all
- * of it is in c->fpu.fx.  XMM and MXCSR are in c->fpu.fx whenever C runs (engine.asm).  State with a pending unmasked
- * exception is never left live, so that the host's own #MF cannot strike:
+ * of it is in c->fpu.fx.  XMM and MXCSR are in c->fpu.fx whenever C runs (engine.asm).  State with
+ * a pending unmasked exception is never left live, so that the host's own #MF cannot strike:
  *
  *   fpu_check (c);           #NM, #MF
  *   ... read the operand or probe the place of the result (may fault, may exit, may sync) ...

@@ -306,8 +306,8 @@ rules (void)
     }
 }
 
-/* Instructions of SSE2 by what they work on: with it each is allowed by other control bits; without,
-   there is none of them, whatever the bits are. */
+/* Instructions of SSE2 by what they work on: with it each is allowed by other control bits;
+   without, there is none of them, whatever the bits are. */
 static void
 sse2_rules (void)
 {
@@ -370,11 +370,10 @@ sse2_rules (void)
       check (ok, all[n].name);
     }
   /* A misaligned operand is never reached without SSE2. */
-  check (vector_of ((const uint8_t[]) { 0x66, 0x0f, 0x6f, 0x05, 0x08, 0x20, 0, 0 }, 8, 0, CR4_OSFXSR)
-             == (host.sse2 ? 13 : 6),
-         "MOVDQA, misaligned");
-  /* CPUID; hlt */
-  check (vector_of ((const uint8_t[]) { 0xb8, 1, 0, 0, 0, 0x0f, 0xa2 }, 7, 0, 0) == 0xff, "CPUID");
+  const uint8_t misaligned[] = { 0x66, 0x0f, 0x6f, 0x05, 0x08, 0x20, 0, 0 };
+  check (vector_of (misaligned, 8, 0, CR4_OSFXSR) == (host.sse2 ? 13 : 6), "MOVDQA, misaligned");
+  const uint8_t cpuid[] = { 0xb8, 1, 0, 0, 0, 0x0f, 0xa2 };
+  check (vector_of (cpuid, sizeof cpuid, 0, 0) == 0xff, "CPUID");
   VmmVcpuState *s = calloc (1, sizeof *s);
   vmm_vcpu_get_state (cpu, s);
   check ((s->gpr[2] & 0x04080000) == (host.sse2 ? 0x04080000 : 0)
@@ -588,7 +587,7 @@ int
 main (int argc, char **argv)
 {
   engine_option (&argc, argv);
-  setvbuf (stdout, NULL, _IOLBF, 0); /* lockstep-test reads what comes on stderr between the lines */
+  setvbuf (stdout, NULL, _IOLBF, 0); /* lockstep-test wants stderr between the lines */
   if (!all (false) || !all (true))
     return 1;
   printf ("1..%u\n", host.tests);

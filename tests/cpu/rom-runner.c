@@ -488,7 +488,8 @@ build (Runner *r, uint64_t mib)
   const char *error = NULL;
   VmmVcpuConfig config = {
     .opaque = r, .tsc_hz = 1000000000, .apic = true, .sse2 = true, .apic_bus_hz = 100000000,
-    .read_tsc = read_tsc, .now = now, .set_timer = set_timer, .apic_eoi = eoi, .ferr = ferr, .log = log_text,
+    .read_tsc = read_tsc, .now = now, .set_timer = set_timer, .apic_eoi = eoi, .ferr = ferr,
+    .log = log_text,
   };
   engine_configure (&config);
   r->vm = vmm_vm_new (mib << 20, &error);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Makes the cases of the silicon test: sequences of the Pentium III's and SSE2's instructions, with operands
- * that mostly lie in the data pages, across their ends, and now and then where nothing is.
+ * Makes the cases of the silicon test: sequences of the Pentium III's and SSE2's instructions, with
+ * operands that mostly lie in the data pages, across their ends, and now and then where nothing is.
  *
  * Left out is what the two sides cannot agree on: system calls, far transfers to other code,
  * selectors of the host's GDT, RDTSC, CPUID, SGDT and its like (the host emulates them), and every

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The silicon test's x87, MMX and SSE instructions: the Pentium III's; SSE2's are in silicon-sse2.c.
- */
+/* The silicon test's x87, MMX and SSE instructions: the Pentium III's.  SSE2: silicon-sse2.c. */
 #include "silicon-generate.h"
 
 /* ---- x87 ---- */

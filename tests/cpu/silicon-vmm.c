@@ -258,8 +258,8 @@ void
 ours_start (bool uncounted)
 {
   const char *error;
-  VmmVcpuConfig config = { .sse2 = true, .tsc_hz = 1000000000, .apic_bus_hz = 100000000, .read_tsc = read_tsc,
-                           .now = read_clock, .set_timer = set_timer };
+  VmmVcpuConfig config = { .sse2 = true, .tsc_hz = 1000000000, .apic_bus_hz = 100000000,
+                           .read_tsc = read_tsc, .now = read_clock, .set_timer = set_timer };
   engine_configure (&config);
   ours.pointers = !uncounted || config.engine == VMM_ENGINE_INTERPRET;
   if (uncounted)

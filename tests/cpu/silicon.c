@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The silicon test: random sequences of Pentium III and SSE2 instructions on the processor of the host and
- * on ours, compared after each.  README.md tells how it works and which differences are explained.
+ * The silicon test: random sequences of Pentium III and SSE2 instructions on the processor of the
+ * host and on ours, compared after each.  README.md tells how it works and which differences are
+ * explained.
  *
  *   silicon [--seconds N | --instructions N] [--seed S] [--first BATCH] [--kinds LIST] [--length N]
  *           [--keep N] [--engine ENGINE]
@@ -35,7 +36,8 @@ const LdtEntry ldt_entries[LDT_COUNT] = {
   [LDT_CODE16_1] = { CODE (1), 0xffff, .code = true },
 };
 
-static const char *const kind_names[KINDS] = { "integer", "x87", "mmx", "sse", "sse2", "flow", "system" };
+static const char *const kind_names[KINDS]
+    = { "integer", "x87", "mmx", "sse", "sse2", "flow", "system" };
 
 static struct {
   Options options;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The silicon test: random sequences of Pentium III and SSE2 instructions on the processor of the host and
- * on ours.  See README.md; the parts are
+ * The silicon test: random sequences of Pentium III and SSE2 instructions on the processor of the
+ * host and on ours.  See README.md; the parts are
  *
  *   silicon.c            options, comparison, report
  *   silicon-explain.c    the differences that are no faults of ours
- *   silicon-generate.c   makes the cases
+ *   silicon-generate.c   makes the cases, with silicon-units.c, silicon-sse2.c, silicon-values.c
  *   silicon-native.c     runs them on the host, with silicon-native.asm
  *   silicon-vmm.c        runs them through vmm.h
  */

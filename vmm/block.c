@@ -394,6 +394,20 @@ vmm_block_find (VmmVcpu *c)
   return b;
 }
 
+VmmBlock *
+vmm_block_beside (VmmVcpu *c, const VmmBlock *b, uint32_t eip)
+{
+  uint32_t address = b->address + (eip - b->eip);
+  if (((eip ^ b->eip) & ~0xfffu) || (b->base & 0xfff))
+    return NULL;
+  VmmBlock *n = *bucket (c->blocks, address, b->key);
+  while (n
+         && !(n->address == address && n->key == b->key && n->eip == eip && n->base == b->base
+              && n->code_end == b->code_end))
+    n = n->next;
+  return n;
+}
+
 uint32_t
 vmm_block_position (const VmmVcpu *c)
 {

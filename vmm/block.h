@@ -96,6 +96,8 @@ bool vmm_resync_in_code (VmmVcpu *c);
 void vmm_blocks_remapped (VmmVcpu *c);
 /* fuse.c: if the last two instructions are a compare and a jump, makes a pair of them. */
 void vmm_block_fuse (VmmBlock *b);
+/* The block at `eip` on the page of b, of the same mode, if it has been decoded. */
+VmmBlock *vmm_block_beside (VmmVcpu *c, const VmmBlock *b, uint32_t eip);
 /* Number of instructions of the running block before c->eip. */
 uint32_t vmm_block_position (const VmmVcpu *c);
 

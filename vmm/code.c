@@ -288,11 +288,12 @@ vmm_code_link (VmmEngine *engine, uint32_t site, uint32_t target)
 }
 
 bool
-vmm_code_room (const VmmEngine *engine)
+vmm_code_room (const VmmEngine *engine, unsigned blocks)
 {
-  return engine->used + VMM_CODE_MAX <= engine->aside
-         && engine->aside_used + VMM_CODE_MAX <= engine->size && engine->count < CODES_MAX
-         && engine->offsets_used + VMM_BLOCK_INSNS <= OFFSETS_MAX;
+  return engine->used + blocks * VMM_CODE_MAX <= engine->aside
+         && engine->aside_used + blocks * VMM_CODE_MAX <= engine->size
+         && engine->count + blocks <= CODES_MAX
+         && engine->offsets_used + blocks * VMM_BLOCK_INSNS <= OFFSETS_MAX;
 }
 
 void
@@ -308,22 +309,25 @@ vmm_code_drop (VmmVcpu *c, VmmBlock *b)
   VmmEngine *engine = c->engine;
   if (!engine || !b->code)
     return;
+  vmm_code_restore (engine); /* C runs: whoever goes back to code looks for alerts */
   vmm_code_redirect (engine, b->code, vmm_code_at (engine, b->code)->aside);
   vmm_jump_update (c, b, engine->indirect);
   b->code = 0;
 }
 
-/* The jump at `site` leads to the resolver for the moment. */
+/* At `site` there is a jump to `target` for the moment. */
 static void
-redirect_indirect (VmmEngine *engine, uint32_t site)
+patch (VmmEngine *engine, uint32_t site, uint32_t target)
 {
-  if (engine->patches == sizeof engine->patched / sizeof engine->patched[0]
-      || engine->writable[site] == 0xe9)
+  unsigned n = 0;
+  while (n < engine->patches && engine->patched[n].at != site)
+    n++;
+  if (n < engine->patches || n == sizeof engine->patched / sizeof engine->patched[0])
     return;
-  unsigned n = engine->patches++;
+  engine->patches++;
   engine->patched[n].at = site;
-  memcpy (engine->patched[n].bytes, engine->writable + site, 5);
-  vmm_code_redirect (engine, site, engine->indirect);
+  memcpy (engine->patched[n].bytes, engine->writable + site, VMM_JUMP_SIZE);
+  vmm_code_redirect (engine, site, target);
 }
 
 uint32_t
@@ -341,10 +345,12 @@ vmm_code_interrupt (VmmEngine *engine, uint32_t offset)
       uint32_t site = code->indirect[n];
       if (!site)
         continue;
-      redirect_indirect (engine, site);
+      patch (engine, site, engine->indirect);
       if (offset > site && offset < site + VMM_INDIRECT_SIZE)
         back = site;
     }
+  if (code->falls)
+    patch (engine, code[1].start, code[1].aside);
   return back;
 }
 
@@ -354,6 +360,7 @@ vmm_code_restore (VmmEngine *engine)
   while (engine->patches)
     {
       unsigned n = --engine->patches;
-      memcpy (engine->writable + engine->patched[n].at, engine->patched[n].bytes, 5);
+      memcpy (engine->writable + engine->patched[n].at, engine->patched[n].bytes,
+              VMM_JUMP_SIZE);
     }
 }

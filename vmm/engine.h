@@ -33,8 +33,10 @@ struct VmmCode {
   uint32_t stubs[2];    /* where they go when they are not linked */
   uint32_t indirect[2]; /* offsets of jumps by the tables of targets, 0 if there are fewer */
   uint32_t insns;       /* index of its instructions' offsets in VmmEngine.offsets */
+  bool falls;           /* its straight way goes on with the next code */
 };
 
+#define VMM_JUMP_SIZE 5u      /* bytes of a direct jump, which every code has room for at its start */
 #define VMM_INDIRECT_SIZE 20u /* bytes of the indirect jump; see translate_jump.c */
 
 struct VmmEngine {
@@ -47,10 +49,10 @@ struct VmmEngine {
   uint32_t count, count_max;
   uint16_t *offsets; /* host offset of each instruction, relative to its code */
   uint32_t offsets_used, offsets_max;
-  /* sites of indirect jumps that a kick has redirected for the moment */
+  /* where a kick has written a jump for the moment */
   struct {
     uint32_t at;
-    uint8_t bytes[5];
+    uint8_t bytes[VMM_JUMP_SIZE];
   } patched[8];
   unsigned patches;
   /* jump.c */
@@ -90,8 +92,8 @@ bool vmm_code_move (VmmEngine *engine);
 /* The block's code leads to the dispatcher from now on. */
 void vmm_code_drop (VmmVcpu *c, VmmBlock *b);
 uint32_t vmm_code_used (const VmmEngine *engine);
-/* Is there room for a block? */
-bool vmm_code_room (const VmmEngine *engine);
+/* Is there room for so many blocks? */
+bool vmm_code_room (const VmmEngine *engine, unsigned blocks);
 /* The first bytes of code at `start` become a jump to `target`. */
 void vmm_code_redirect (VmmEngine *engine, uint32_t start, uint32_t target);
 /* Makes the 32-bit distance at `site` lead to `target`, both offsets. */
@@ -99,7 +101,7 @@ void vmm_code_link (VmmEngine *engine, uint32_t site, uint32_t target);
 /* The code that runs leaves at its end.  From the signal handler; returns the address to go on at.
  */
 uint32_t vmm_code_interrupt (VmmEngine *engine, uint32_t offset);
-/* Takes back what vmm_code_interrupt () did to indirect jumps. */
+/* Takes back what vmm_code_interrupt () wrote into code. */
 void vmm_code_restore (VmmEngine *engine);
 
 /* ---- translate.c ---- */

@@ -19,7 +19,8 @@
 #include <stddef.h>
 #include <time.h>
 
-#define PEEK 8 /* instructions to read ahead */
+#define PEEK 8   /* instructions to read ahead */
+#define CHAIN 16 /* blocks that are translated in a row */
 
 /* ---- Flags ---- */
 
@@ -99,7 +100,7 @@ live_at_end (Translator *t)
     {
     case T_JCC: return live_after (t, target, 1) | live_after (t, end, 1);
     case T_JMP: return live_after (t, target, 1);
-    case T_CALL: return live_after (t, target, 0);
+    case T_CALL: return t->pc_thunk < 0 ? live_after (t, target, 0) : live_after (t, end, 1);
     case T_TAIL:
     case T_LOOP:
     case T_RET:
@@ -138,6 +139,12 @@ describe_all (Translator *t)
   for (unsigned n = 0; n < b->count; n++)
     t->describe[n] = describe (t, &b->insns[n], n + 1u == b->count, b->sync);
   t->live[b->count] = live_at_end (t);
+  if (t->live[b->count] && t->pc_thunk >= 0) /* the comparison would spoil them */
+    {
+      t->pc_thunk = -1;
+      t->follower = NULL;
+      t->live[b->count] = live_at_end (t);
+    }
   for (unsigned n = b->count; n-- > 0;)
     {
       Description *d = &t->describe[n];
@@ -236,6 +243,10 @@ emit_stub (Translator *t, const Stub *s)
     case S_MISS: emit_miss (t, s); break;
     case S_SLOW: emit_slow (t, s); break;
     case S_XMM: emit_xmm (t, s); break;
+    case S_CALL:
+      emit_lea (&t->e, R_15, emit_at (R_15, -4));
+      emit_exit (t, s);
+      break;
     case S_EXIT: emit_exit (t, s); break;
     case S_CROSS:
       emit_mov_ri (&t->e, R_8, s->eip);
@@ -336,17 +347,17 @@ emit_instructions (Translator *t)
 }
 
 static void
-keep (Translator *t, const uint8_t *entry)
+keep (Translator *t)
 {
   VmmEngine *engine = t->engine;
   VmmBlock *b = t->b;
-  uint32_t start = offset_of (t, entry);
+  uint32_t start = offset_of (t, t->entry);
   t->code.start = start;
   t->code.aside_end = engine->aside_used = offset_of (t, t->e.at);
   t->code.block = b;
   t->code.insns = engine->offsets_used;
   for (unsigned n = 0; n < b->count; n++)
-    engine->offsets[engine->offsets_used++] = (uint16_t) (t->start[n] - entry);
+    engine->offsets[engine->offsets_used++] = (uint16_t) (t->start[n] - t->entry);
   engine->codes[engine->count++] = t->code;
   engine->used = t->code.end;
   if (b->code) /* translated anew: who was linked to the old code goes on to this */
@@ -366,12 +377,45 @@ vmm_host_ns (void)
   return (uint64_t) ts.tv_sec * 1000000000u + (uint64_t) ts.tv_nsec;
 }
 
-bool
-vmm_translate (VmmVcpu *c, VmmBlock *b)
+/* The block to which b's straight way goes on, if it is on the page, has run, but has no code: its
+   code can lie behind that of b, and needs no jump.  Most conditional jumps are not taken, and what
+   is executed in a row lies in a row. */
+static VmmBlock *
+follower (VmmVcpu *c, const VmmBlock *b, int pc_thunk)
+{
+  const VmmInsn *last = &b->insns[b->count - 1];
+  Description d = vmm_describe (last, true, b->sync);
+  uint32_t end = b->eip + b->size;
+  if (b->second != VMM_BLOCK_NO_PAGE || (c->config.stress & VMM_STRESS_UNLINKED))
+    return NULL;
+  switch (d.template)
+    {
+    case T_JMP:
+    case T_CALL:
+      if (pc_thunk >= 0)
+        break;
+      end += last->imm - last->length;
+      if (last->flags & VMM_INSN_O16)
+        end &= 0xffff;
+      break;
+    case T_TAIL:
+    case T_LOOP:
+    case T_RET:
+    case T_CALL_M:
+    case T_JMP_M: return NULL;
+    default: break;
+    }
+  VmmBlock *next = vmm_block_beside (c, b, end);
+  if (!next || next == b || next->code || next->size == VMM_BLOCK_DEAD
+      || next->second != VMM_BLOCK_NO_PAGE)
+    return NULL;
+  return next;
+}
+
+static bool
+translate (VmmVcpu *c, VmmBlock *b, int pc_thunk, const VmmBlock *next, bool chained)
 {
   VmmEngine *engine = c->engine;
-  if (!vmm_code_room (engine))
-    return false;
   uint64_t from = vmm_host_ns ();
   Translator t;
   memset (&t, 0, offsetof (Translator, describe));
@@ -382,14 +426,17 @@ vmm_translate (VmmVcpu *c, VmmBlock *b)
   t.c = c;
   t.engine = engine;
   t.b = b;
+  t.pc_thunk = pc_thunk;
+  t.follower = next;
   t.e = (Emit){ engine->writable + engine->used, engine->writable + engine->aside, false };
   t.flat = b->key & VMM_KEY_FLAT;
   t.stack32 = b->key & VMM_KEY_STACK32;
   t.space = b->key & VMM_KEY_SPACE;
   describe_all (&t);
   vmm_plan_accesses (&t);
-  align (&t.e, 16);
-  uint8_t *entry = t.e.at;
+  if (!chained)
+    align (&t.e, 16);
+  t.entry = t.e.at;
   if (b->second != VMM_BLOCK_NO_PAGE)
     emit_second (&t);
   if (engine->counted)
@@ -400,7 +447,7 @@ vmm_translate (VmmVcpu *c, VmmBlock *b)
     emit_stub (&t, &t.stubs[n]);
   if (t.e.overflow)
     return false;
-  keep (&t, entry);
+  keep (&t);
   c->stat.translations++;
   c->stat.translated_insns += b->count;
   c->stat.translated_bytes += b->size;
@@ -408,5 +455,23 @@ vmm_translate (VmmVcpu *c, VmmBlock *b)
   c->stat.translate_ns += vmm_host_ns () - from;
   if (c->config.translated)
     vmm_inspect (c, &t.code);
+  return true;
+}
+
+bool
+vmm_translate (VmmVcpu *c, VmmBlock *b)
+{
+  if (!vmm_code_room (c->engine, 1))
+    return false;
+  for (unsigned n = 0; b; n++)
+    {
+      bool more = n < CHAIN && vmm_code_room (c->engine, 2);
+      int pc_thunk = vmm_pc_thunk (c, b);
+      VmmBlock *next = more ? follower (c, b, pc_thunk) : NULL;
+      if (!translate (c, b, pc_thunk, next, n > 0))
+        return false;
+      /* An end that leaves all the same does not fall. */
+      b = c->engine->codes[c->engine->count - 1].falls ? next : NULL;
+    }
   return true;
 }

@@ -76,7 +76,7 @@ bool vmm_loads_high_byte (const VmmInsn *i);
 /* ---- The state of a translation ---- */
 
 /* A place beside the straight way, emitted behind the block. */
-typedef enum { S_MISS, S_SLOW, S_EXIT, S_CROSS, S_TAIL, S_BUDGET, S_XMM } StubKind;
+typedef enum { S_MISS, S_SLOW, S_EXIT, S_CROSS, S_TAIL, S_BUDGET, S_XMM, S_CALL } StubKind;
 typedef struct {
   StubKind kind;
   uint8_t *site; /* distance that shall lead here */
@@ -86,7 +86,7 @@ typedef struct {
   int8_t anchor;  /* S_MISS: register that must become invalid, or -1 */
   int8_t address; /* S_MISS: register with the linear address */
   uint8_t *retry; /* S_MISS, S_XMM */
-  uint32_t eip;   /* S_EXIT, S_CROSS: target */
+  uint32_t eip;   /* S_EXIT, S_CROSS, S_CALL: target */
   bool link;      /* S_EXIT: may be linked */
 } Stub;
 
@@ -113,6 +113,9 @@ typedef struct {
   Stub stubs[4 * VMM_BLOCK_INSNS + 4];
   unsigned stub_count;
   VmmCode code;
+  const VmmBlock *follower; /* the block whose code will lie behind this one's, or NULL */
+  int pc_thunk;             /* vmm_pc_thunk () */
+  uint8_t *entry;
   bool space; /* memory is accessed in the space */
   bool flat, stack32, fpu_checked, ended, fpu_note, fpu_used;
   bool xmm_checked; /* the XMM registers are the host's from here on */
@@ -144,6 +147,8 @@ void vmm_plan_accesses (Translator *t);
    from ESP (which 1); returns the operand.  Scratch: r8, r9. */
 EmitMem vmm_emit_access (Translator *t, unsigned size, bool write);
 EmitMem vmm_emit_stack_access (Translator *t, int32_t offset, unsigned size, bool write);
+/* The same for what lies at a linear address, to be read; the flags are lost. */
+EmitMem vmm_emit_fixed_access (Translator *t, uint32_t linear, unsigned size);
 /* Does the access to the stack of the current instruction do without r8 and r9? */
 bool vmm_stack_access_is_free (const Translator *t);
 /* The same operand by r9 alone. */
@@ -163,6 +168,10 @@ void vmm_emit_jcc (Translator *t, unsigned condition, uint32_t target);
 void vmm_emit_loop (Translator *t);
 /* To the EIP in r8d. */
 void vmm_emit_indirect (Translator *t);
+/* If b ends with a call of `mov reg, [esp]; ret`, as code that may lie anywhere finds its address:
+   that register.  Else -1. */
+int vmm_pc_thunk (VmmVcpu *c, const VmmBlock *b);
+void vmm_emit_pc_thunk (Translator *t, uint32_t target);
 bool vmm_in_segment (const Translator *t, uint32_t eip);
 
 /* ---- translate_fpu.c ---- */

@@ -464,3 +464,13 @@ vmm_emit_stack_access (Translator *t, int32_t offset, unsigned size, bool write)
     emit_rr (&t->e, 0, 0x0fb7, R_8, R_8);
   return emit_lookup (t, R_8, t->flat ? -1 : VMM_SS, a, size, write);
 }
+
+EmitMem
+vmm_emit_fixed_access (Translator *t, uint32_t linear, unsigned size)
+{
+  const Access none = { -1, -1, 0 };
+  if (in_space (t))
+    return (EmitMem){ .base = R_NONE, .index = R_NONE, .disp = (int32_t) linear, .space = true };
+  emit_mov_ri (&t->e, R_8, linear);
+  return emit_lookup (t, R_8, -1, &none, size, false);
+}

@@ -354,6 +354,11 @@ call (Translator *t)
       return;
     }
   push_immediate (t, t->next);
+  if (t->pc_thunk >= 0)
+    {
+      vmm_emit_pc_thunk (t, target);
+      return;
+    }
   move_stack (t, -(int32_t) t->d->size);
   vmm_emit_fpu_note (t);
   vmm_emit_direct (t, target);

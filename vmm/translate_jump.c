@@ -4,6 +4,7 @@
  *
  * Within a page: a jump that first leads to its stub, which asks the dispatcher, which links it to
  * the code of its target.  Both lie on the same page, so no change of the mapping can come between.
+ * If the target's code is made right behind this one's there is no jump at all.
  * To other pages, and where the target is not known: by the tables of jump.c.  A program that has a
  * space is linked to other pages, too: space.c watches where they are mapped.
  */
@@ -62,6 +63,13 @@ void
 vmm_emit_direct (Translator *t, uint32_t target)
 {
   t->ended = true;
+  if (t->follower && t->follower->eip == target)
+    {
+      t->code.falls = true;
+      while (t->e.at < t->entry + VMM_JUMP_SIZE)
+        emit8 (&t->e, 0x90);
+      return;
+    }
   if (!by_tables (t, target))
     {
       add_exit (t, emit_jmp (&t->e), target);
@@ -102,4 +110,48 @@ vmm_emit_loop (Translator *t)
   add_exit (t, emit_jmp (e), t->next);
   branch (t, emit_jmp (e), target);
   t->ended = true;
+}
+
+/* ---- Calls that ask where they are ---- */
+
+/*
+ * i386 has no addresses relative to EIP, so position-independent code, all shared libraries, begins its
+ * functions with a call of `mov ebx, [esp]; ret`.  The call is translated with what it calls: the
+ * return address is stored as it should be, the bytes of the function are compared, and the register
+ * is loaded.  The comparison is a read of the guest's; it needs no watch over another page's code.
+ */
+static uint32_t
+pc_thunk_bytes (int reg)
+{
+  return 0xc324048bu | (uint32_t) reg << 11;
+}
+
+int
+vmm_pc_thunk (VmmVcpu *c, const VmmBlock *b)
+{
+  const VmmInsn *call = &b->insns[b->count - 1];
+  uint32_t target = b->eip + b->size - call->length + call->imm, linear = b->base + target, bytes;
+  VmmPeek p;
+  if (call->map || call->opcode != 0xe8 || (call->flags & (VMM_INSN_O16 | VMM_INSN_LOCK)) || !c->user
+      || !(b->key & VMM_KEY_FLAT) || !(b->key & VMM_KEY_STACK32) || c->engine->precise
+      || target >= b->code_end || (linear & 0xfff) > 0xffc || !vmm_peek (c, linear, &p))
+    return -1;
+  const uint8_t *page = vmm_code_bytes (c, p.phys);
+  if (!page)
+    return -1;
+  memcpy (&bytes, page + (linear & 0xfff), 4);
+  int reg = bytes >> 11 & 7;
+  return bytes == pc_thunk_bytes (reg) && reg != VMM_ESP ? reg : -1;
+}
+
+void
+vmm_emit_pc_thunk (Translator *t, uint32_t target)
+{
+  EmitMem m = vmm_emit_fixed_access (t, t->b->base + target, 4);
+  emit_rm (&t->e, 0, 0x81, 7, m); /* cmp */
+  emit32 (&t->e, pc_thunk_bytes (t->pc_thunk));
+  vmm_add_stub (t, S_CALL, emit_jcc (&t->e, CC_NE))->eip = target;
+  emit_mov_ri (&t->e, t->pc_thunk, t->next);
+  vmm_emit_fpu_note (t);
+  vmm_emit_direct (t, t->next);
 }

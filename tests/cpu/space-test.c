@@ -27,6 +27,8 @@
 #define ONE 0x202000u
 #define TWO 0x203000u
 #define JUMP 0x204000u
+#define HERE 0x304000u
+#define HERE_ECX 0x305000u
 
 extern const uint8_t space_guest[], space_guest_end[];
 
@@ -40,6 +42,8 @@ static const uint32_t user_saw[] = {
   0x77881122, 0xb2c3d444, 0x556677a1,                            /* across pages */
   1,          2,          3,                                     /* code */
   1,          2,          1,          2,          1,          2, /* jumps */
+  0x10001,    0x10100,    0x10001,    0x10100,    0x10001,       /* calls that ask where they are */
+  0x10001,    4,          1,
 };
 
 static const uint32_t loser_saw[] = { 1, 2, 1, 2, 1, 2 };
@@ -131,6 +135,8 @@ fill_memory (VmmVm *vm)
   put32 (vm, Q, 0x51515151);
   put_function (vm, ONE, 1);
   put_function (vm, TWO, 2);
+  put32 (vm, HERE, 0xc3241c8bu);
+  put32 (vm, HERE_ECX, 0xc3240c8bu);
   put (vm, JUMP, &jmp, 1);
   put32 (vm, JUMP + 1, TO - (FROM + 5));
 }
@@ -283,6 +289,8 @@ main (int argc, char **argv)
   ok = run (&config, &user, "spaces, counted", was_used) && ok;
   config.counted = false;
   ok = run (&config, &user, "spaces", was_used) && ok;
+  config.heat = 2; /* what a call leads to is known when it is translated */
+  ok = run (&config, &user, "spaces, translated later", was_used) && ok;
   config.stress |= VMM_STRESS_DROP;
   ok = run (&config, &user, "spaces, with flushes between blocks", was_used) && ok;
   return !ok;

@@ -2,7 +2,7 @@
 ;
 ; The guest of space-test: a user program that has its pages changed under it, and the little kernel
 ; that does so.  32-bit code, flat segments, paging; physical and linear addresses are the same but
-; for the pages X to X + 3FFFh.
+; for the pages X to X + 3FFFh, and HERE at times.
 ;
 ; There are four programs.  `user` runs ROUNDS times over the same steps, so that all of it is
 ; translated.  `loser` gains a space, links a jump in it, loses it by traps that come too soon, has
@@ -26,6 +26,9 @@
 %define TWO      0x203000       ; mov eax, 2 / ret
 %define NEW      0x340000       ; pages that nobody else uses
 %define NEWS     128
+%define HERE     0x304000       ; mov ebx, [esp] / ret
+%define HERE_ECX 0x305000       ; mov ecx, [esp] / ret
+%define HERE_NEAR (HERE - BASE + space_guest)
 %define ROUNDS   30
 %define LOSSES   3
 %define FAULTS   200
@@ -134,7 +137,7 @@ page_fault:
 ; ---- The program ----
 
 user:
-  mov ebp, ROUNDS
+  push ROUNDS
 round:
   mov edi, RESULTS
   cld
@@ -255,10 +258,64 @@ round:
   stosd                         ; 2
   set_pte TO, ONE | 7, invlpg
 
+; a call that asks where it is, of a function that changes: by a write, by another page, by none.
+; Each twice: the first one may trap.
+  mov ebp, 8
+.asks:
+  call ask
   dec ebp
+  jnz .asks
+  stosd                         ; 10001
+  mov byte [HERE + 1], 0x0c
+  call ask
+  call ask
+  stosd                         ; 10100
+  mov byte [HERE + 1], 0x1c
+  call ask
+  call ask
+  stosd                         ; 10001
+  set_pte HERE, HERE_ECX | 7, invlpg
+  call ask
+  call ask
+  stosd                         ; 10100
+  set_pte HERE, HERE | 7, cr3
+  call ask
+  call ask
+  stosd                         ; 10001
+  mend HERE | 7
+  set_pte HERE, 0, invlpg
+  call ask
+  stosd                         ; 10001
+  service 6
+  stosd                         ; 4
+  xor eax, eax
+  stc
+  call HERE_NEAR
+  adc eax, 0
+  stosd                         ; 1
+
+  dec dword [esp]
   jnz round
   service 7
   jmp $
+
+; Calls HERE.  EAX: bit 0 if EBX is where it was called, 8 if ECX, 16 if that is below the stack.
+ask:
+  xor ebx, ebx
+  xor ecx, ecx
+  call HERE_NEAR
+.here:
+  sub ebx, at(.here)
+  sete al
+  sub ecx, at(.here)
+  sete ah
+  movzx eax, ax
+  cmp dword [esp - 4], at(.here)
+  sete dl
+  movzx edx, dl
+  shl edx, 16
+  or eax, edx
+  ret
 
 ; ---- Spaces that are lost and gained ----
 

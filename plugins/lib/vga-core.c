@@ -9,7 +9,8 @@
  *
  * x is B or D by bit 0 of the miscellaneous register; the other range is silent.
  *
- * Departures: the vertical interrupt is not wired (as on PCI cards); the light pen is absent.
+ * Departures: the vertical interrupt is not wired (as on PCI cards); the light pen is absent; a poll
+ * of 3DA hears of a retrace that came and went since the one before (retrace_status).
  */
 #include "vga-core.h"
 
@@ -116,18 +117,35 @@ vga_beam (const VgaCore *vga, int64_t now, VgaBeam *beam)
       = (c[CR_V_DISPLAY_END] | bit_at (over, 1, 8) | bit_at (over, 6, 9) | e->v_display) + 1;
   uint32_t start = c[CR_V_RETRACE_START] | bit_at (over, 2, 8) | bit_at (over, 7, 9) | e->v_retrace;
   uint32_t length = (c[CR_V_RETRACE_END] - start) & 15;
+  uint64_t ticks, frame;
   uint32_t position;
 
   if (!totals (vga, beam))
     return false;
-  position
-      = tn_ns_to_ticks (now, vga_dot_clock (vga)) % ((uint64_t) beam->dots_per_line * beam->lines);
+  ticks = tn_ns_to_ticks (now, vga_dot_clock (vga));
+  frame = (uint64_t) beam->dots_per_line * beam->lines;
+  position = ticks % frame;
   beam->line = position / beam->dots_per_line;
   beam->dot = position % beam->dots_per_line;
   beam->display = beam->line < display * scale
                   && beam->dot < (c[CR_H_DISPLAY_END] + e->h_display + 1u) * dots;
   beam->retrace = beam->line - start * scale < (length ? length : 16) * scale;
+  beam->retraces = start * scale < beam->lines ? ticks / frame + (beam->line >= start * scale) : 0;
   return true;
+}
+
+/* A retrace takes 64 us, and a loaded host may let the processor wait for 2 ms of virtual time: a
+   guest that polls would lose a third of all retraces.  So the next poll is told of one that came
+   and went since the last.  Who looks after a longer while is no longer waiting for that one. */
+#define POLL_NS (3 * TN_NS_PER_MS)
+
+static bool
+retrace_status (VgaCore *vga, const VgaBeam *beam, int64_t now)
+{
+  bool missed = beam->retraces != vga->retraces && now - vga->polled < POLL_NS;
+  vga->retraces = beam->retraces;
+  vga->polled = now;
+  return beam->retrace || missed;
 }
 
 static uint8_t
@@ -137,7 +155,7 @@ input_status_1 (VgaCore *vga, int64_t now)
   vga->attribute_data = false;
   if (!vga_beam (vga, now, &beam))
     return 0;
-  return (beam.display ? 0 : IS1_DISABLED) | (beam.retrace ? IS1_RETRACE : 0);
+  return (beam.display ? 0 : IS1_DISABLED) | (retrace_status (vga, &beam, now) ? IS1_RETRACE : 0);
 }
 
 /* ---- Indexed groups ---- */

@@ -43,8 +43,8 @@ typedef struct {
 typedef struct {
   uint8_t *memory;
   uint32_t addresses; /* per plane */
-  /* IBM's reference knows cards that keep the palette from the processor while the screen is on, and
-     cards that do not.  Not saved. */
+  /* IBM's reference knows cards that keep the palette from the processor while the screen is on,
+     and cards that do not.  Not saved. */
   bool open_palette;
 
   uint8_t misc, feature, enable;
@@ -58,6 +58,8 @@ typedef struct {
 
   VgaExtension extension;
   bool changed; /* something since the last picture */
+
+  int64_t polled, retraces; /* when 3DA was read, and VgaBeam.retraces then.  Not saved */
 } VgaCore;
 
 extern const TnField vga_core_fields[];
@@ -79,6 +81,7 @@ typedef struct {
   uint32_t dots_per_line, lines; /* totals */
   uint32_t dot, line;            /* now */
   bool display, retrace;         /* display enable, vertical retrace */
+  int64_t retraces;              /* that have begun since time began */
 } VgaBeam;
 
 /* False while the CRTC's values make no picture. */

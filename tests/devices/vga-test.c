@@ -248,6 +248,35 @@ test_retrace (void)
   tn_harness_free (h);
 }
 
+/* A guest that polls, on a host that does not let it: no retrace is lost, none is seen twice. */
+static void
+test_retrace_stalls (void)
+{
+  TnHarness *h = new_card (NULL, NULL);
+  text_mode (h);
+  for (unsigned us = 20; us <= 2500; us += 31)
+    {
+      unsigned frames = 0, last = 8;
+      for (unsigned t = 0; t < 1000000; t += us)
+        {
+          unsigned now = tn_harness_in8 (h, 0x3da) & 8;
+          frames += now && !last;
+          last = now;
+          tn_harness_clock_step (h, us * TN_NS_PER_US);
+        }
+      g_assert_cmpuint (frames, >=, 69);
+      g_assert_cmpuint (frames, <=, 71);
+    }
+  /* Who looks once in a while sees what is, the second time as the first. */
+  for (unsigned i = 0; i < 100; i++)
+    {
+      tn_harness_clock_step (h, 10 * TN_NS_PER_MS);
+      unsigned now = tn_harness_in8 (h, 0x3da) & 8;
+      g_assert_cmphex (tn_harness_in8 (h, 0x3da) & 8, ==, now);
+    }
+  tn_harness_free (h);
+}
+
 static void
 write_rom (const char *name, uint8_t first)
 {
@@ -363,6 +392,7 @@ main (int argc, char **argv)
   g_test_add_func ("/vga/read-mode-1", test_read_mode_1);
   g_test_add_func ("/vga/chain4", test_chain4);
   g_test_add_func ("/vga/retrace", test_retrace);
+  g_test_add_func ("/vga/retrace-stalls", test_retrace_stalls);
   g_test_add_func ("/vga/bios", test_bios);
   g_test_add_func ("/vga/screen-file", test_screen_file);
   g_test_add_func ("/vga/fuzz", test_fuzz);

@@ -11,7 +11,8 @@
  *
  * The image is Debian's BIOS-bochs-latest, built for a PIIX3 or PIIX4 at device 1.  On a 440BX board
  * the PIIX4 is device 7: acpi.c corrects the two ACPI tables that say otherwise, as they are loaded.
- * int13.c corrects its disk driver, which does not wait until a drive has taken what it writes.
+ * int13.c corrects its disk driver, which does not wait until a drive has taken what it writes, and
+ * mtrr.c the width of a range of memory types.
  */
 #include "firmware.h"
 
@@ -196,6 +197,7 @@ load_image (Firmware *fw, GError **error)
       if (!firmware_fix_writes ((uint8_t *) image, size) && fw->acpi_fix)
         tn_device_log (fw->device, TN_LOG_WARNING,
                        "%s is not the BIOS that is known: writes by INT 13h may fail", fw->file);
+      firmware_fix_mtrr ((uint8_t *) image, size); /* others may have no such code to correct */
       ok = map_image (fw, (uint8_t *) image, size, error);
     }
   g_free (image);

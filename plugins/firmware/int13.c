@@ -13,8 +13,6 @@
  */
 #include "firmware.h"
 
-#include <string.h>
-
 #define JUMP 5 /* its place */
 
 bool
@@ -22,14 +20,7 @@ firmware_fix_writes (uint8_t *image, size_t size)
 {
   static const uint8_t code[]
       = { 0x8b, 0x46, 0x04, 0x85, 0xc0, 0x75, 0x11, 0xb8, 0x00, 0x7d, 0x50 };
-  uint8_t *found = NULL;
-  for (size_t n = 0; n + sizeof code <= size; n++)
-    if (memcmp (image + n, code, sizeof code) == 0)
-      {
-        if (found)
-          return false;
-        found = image + n;
-      }
+  uint8_t *found = firmware_find (image, size, code, sizeof code);
   if (!found)
     return false;
   found[JUMP] = 0x87;

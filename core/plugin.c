@@ -5,7 +5,8 @@
  * Each load maps a private copy (a memfd), so that a rebuilt file under the same name is new code
  * for the dynamic linker, and so that whoever overwrites the file does not overwrite running code.
  * The descriptor keeps its number while the copy is mapped: the linker knows objects by name, and
- * the name is /proc/self/fd/N.
+ * the name is /proc/PID/fd/N.  Not /proc/self: a debugger opens what the linker's list names, and
+ * would have one of its own descriptors.
  *
  * Sanitizers must be able to name the frames of freed code: in such a build nothing is unloaded,
  * and a file whose contents are loaded already is not loaded again.
@@ -206,7 +207,7 @@ open_object (TnModule *module, GError **error)
   char name[40];
   const TnPlugin *plugin;
 
-  g_snprintf (name, sizeof name, "/proc/self/fd/%d", module->fd);
+  g_snprintf (name, sizeof name, "/proc/%d/fd/%d", (int) getpid (), module->fd);
   module->handle = dlopen (name, RTLD_NOW | RTLD_LOCAL);
   if (module->handle == NULL)
     {

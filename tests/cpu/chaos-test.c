@@ -7,6 +7,7 @@
  *   chaos-test [ROUNDS [SEED]]
  */
 #include "engine.h"
+#include "guest.h"
 #include "vcpu.h"
 
 #include <stdio.h>
@@ -63,12 +64,6 @@ likely_byte (Random *r)
                                    0xc3, 0x22, 0x20, 0x01, 0xae, 0xd9, 0xdd, 0x6f, 0x7f,
                                    0xfb, 0xfa, 0x90, 0x90, 0x90, 0x40, 0x48, 0x31, 0x05 };
   return one_in (r, 3) ? bytes[next (r) % sizeof bytes] : (uint8_t)next (r);
-}
-
-static void
-put32 (VmmVm *vm, uint32_t address, uint32_t v)
-{
-  vmm_vm_write (vm, address, &v, sizeof v);
 }
 
 static void

@@ -5,6 +5,7 @@
  * all that they saw, and the whole state at the end, are the same.
  */
 #include "engine.h"
+#include "guest.h"
 #include "vcpu.h"
 
 #include <stdio.h>
@@ -32,24 +33,6 @@ typedef struct {
   VmmVcpuState state;
   uint32_t sum;
 } Outcome;
-
-static void
-put (VmmVm *vm, uint32_t address, const void *data, size_t size)
-{
-  vmm_vm_write (vm, address, data, (uint32_t) size);
-}
-
-static void
-put32 (VmmVm *vm, uint32_t address, uint32_t v)
-{
-  put (vm, address, &v, sizeof v);
-}
-
-static void
-put64 (VmmVm *vm, uint32_t address, uint64_t v)
-{
-  put (vm, address, &v, sizeof v);
-}
 
 /* A stub for each vector, and its gate, of privilege 3 from 30h on. */
 static void

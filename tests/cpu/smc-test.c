@@ -5,6 +5,7 @@
  * costs nothing; and that bytes of instructions are fetched only when these are reached.
  */
 #include "engine.h"
+#include "guest.h"
 #include "vcpu.h"
 
 #include <pthread.h>
@@ -33,12 +34,6 @@ expect (const char *name, bool ok, uint64_t value)
 {
   printf ("%s: %s (%llx)\n", ok ? "ok" : "FAILED", name, (unsigned long long)value);
   failed += !ok;
-}
-
-static void
-put32 (VmmVm *vm, uint32_t address, uint32_t v)
-{
-  vmm_vm_write (vm, address, &v, sizeof v);
 }
 
 static void

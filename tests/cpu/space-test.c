@@ -6,6 +6,7 @@
  * gained and soon lost; there it looks that this happened.
  */
 #include "engine.h"
+#include "guest.h"
 #include "vcpu.h"
 
 #include <stdio.h>
@@ -67,24 +68,6 @@ static const Program user = PROGRAM (USER, user_saw);
 static const Program loser = PROGRAM (LOSER, loser_saw);
 static const Program faulter = PROGRAM (FAULTER, faulter_saw);
 static const Program mover = PROGRAM (MOVER, mover_saw);
-
-static void
-put (VmmVm *vm, uint32_t address, const void *data, size_t size)
-{
-  vmm_vm_write (vm, address, data, (uint32_t) size);
-}
-
-static void
-put32 (VmmVm *vm, uint32_t address, uint32_t v)
-{
-  put (vm, address, &v, sizeof v);
-}
-
-static void
-put64 (VmmVm *vm, uint32_t address, uint64_t v)
-{
-  put (vm, address, &v, sizeof v);
-}
 
 static void
 put_gate (VmmVm *vm, unsigned vector, uint32_t target)

@@ -5,6 +5,7 @@
  * Ports: OUT 81h raises the INTR line, 82h has it raised when the processor halts, 80h lowers it.
  */
 #include "engine.h"
+#include "guest.h"
 #include "vcpu.h"
 
 #include <stdio.h>
@@ -28,12 +29,6 @@ typedef struct
   char name[48];
   uint32_t offset, expected;
 } Program;
-
-static void
-put64 (VmmVm *vm, uint32_t address, uint64_t v)
-{
-  vmm_vm_write (vm, address, &v, sizeof v);
-}
 
 static void
 put_gate (VmmVm *vm, unsigned vector, uint32_t offset)

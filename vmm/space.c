@@ -346,22 +346,30 @@ look_at_credit (VmmVcpu *c, VmmSpace *s)
 
 /* ---- Mapping ---- */
 
+/* The space that was used longest ago, but for one; or NULL. */
+static VmmSpace *
+oldest (VmmSpaces *spaces, const VmmSpace *but, bool with_pages)
+{
+  VmmSpace *found = NULL;
+  for (unsigned n = 0; n < SPACES; n++)
+    {
+      VmmSpace *s = &spaces->list[n];
+      if (s != but && (s->count || !with_pages) && (!found || s->used < found->used))
+        found = s;
+    }
+  return found;
+}
+
 /* Room for one page more: others go before the current one is refused. */
 static bool
 make_room (VmmSpaces *spaces, const VmmSpace *current)
 {
   while (spaces->mapped >= PAGES_MAX)
     {
-      VmmSpace *oldest = NULL;
-      for (unsigned n = 0; n < SPACES; n++)
-        {
-          VmmSpace *s = &spaces->list[n];
-          if (s != current && s->count && (!oldest || s->used < oldest->used))
-            oldest = s;
-        }
-      if (!oldest)
+      VmmSpace *s = oldest (spaces, current, true);
+      if (!s)
         return false;
-      drop_all (spaces, oldest);
+      drop_all (spaces, s);
     }
   return true;
 }
@@ -443,21 +451,6 @@ vmm_space_fault (VmmVcpu *c, VmmInsn *insn)
 
 /* ---- Earning ---- */
 
-static VmmSpace *
-oldest (VmmSpaces *spaces)
-{
-  VmmSpace *found = &spaces->list[0];
-  for (unsigned n = 0; n < SPACES; n++)
-    {
-      VmmSpace *s = &spaces->list[n];
-      if (!s->known)
-        return s;
-      if (s->used < found->used)
-        found = s;
-    }
-  return found;
-}
-
 static bool
 reserve (VmmSpace *s)
 {
@@ -527,7 +520,7 @@ sampled (VmmVcpu *c, uint32_t cr3)
   VmmSpace *s = find (spaces, cr3);
   if (!s)
     {
-      s = oldest (spaces);
+      s = oldest (spaces, NULL, false);
       if (spaces->linked == s)
         unlink_all (c);
       drop_all (spaces, s);

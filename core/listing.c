@@ -187,7 +187,7 @@ void
 tn_listing (const VmmVcpu *cpu, const VmmTranslation *t, GString *out)
 {
   Disassembler host;
-  uint32_t at = 0;
+  uint32_t at = 0, behind;
 
   start (&host, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
   g_string_append_printf (out,
@@ -209,6 +209,9 @@ tn_listing (const VmmVcpu *cpu, const VmmTranslation *t, GString *out)
       host_code (cpu, t, &host, t->insns[n].offset, end, out, line);
       at += t->insns[n].length;
     }
+  if (t->falls && vmm_vcpu_code_linear (cpu, t->code + t->straight, &behind))
+    g_string_append_printf (out, "%*s+%03x  is guest_%08x\n", GUEST_COLUMNS, "", t->straight,
+                            behind);
   if (t->straight < t->size)
     {
       g_string_append (out, "seldom executed:\n");

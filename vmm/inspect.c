@@ -39,6 +39,7 @@ describe (VmmVcpu *c, const VmmCode *code, VmmTranslation *t)
   t->code = engine->code + code->start;
   t->aside = engine->code + code->aside;
   t->straight = code->end - code->start;
+  t->falls = code->falls;
   t->size = t->straight + code->aside_end - code->aside;
   for (unsigned n = 0; n < b->count; n++)
     {

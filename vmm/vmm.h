@@ -321,6 +321,7 @@ struct VmmTranslation {
   const void *aside;    /* what of it is seldom executed */
   uint32_t size;        /* bytes of both */
   uint32_t straight;    /* of the first */
+  bool falls;           /* the first goes on with the code of another block, right behind it */
   struct {
     uint8_t length;  /* of the guest's instruction */
     uint16_t offset; /* where its code begins; what is before the first one checks the block */

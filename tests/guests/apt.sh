@@ -3,7 +3,8 @@
 #
 # i386 packages of Debian's for guests, with an apt state of its own: dpkg's architectures stay as
 # they are, and nothing is installed.  Whoever sources this has set $out, a folder that is there,
-# and $update (yes to look for newer packages), and has the functions say and fail.
+# and $update (yes to look for newer packages), and has the functions say and fail.  Packages that
+# cannot be had end it with status 3.
 #
 #   $out/packages/   .deb files as downloaded        $out/apt/   package lists
 
@@ -14,7 +15,7 @@ apt_i386 () { # COMMAND ARGUMENT...
   "$command" -q -o APT::Architecture=i386 -o APT::Architectures=i386 \
     -o Dir::State="$out/apt" -o Dir::State::status="$out/apt/status" \
     -o Dir::Cache="$out/apt/cache" -o APT::Sandbox::User= \
-    -o Acquire::Languages=none -o Acquire::Retries=2 "$@"
+    -o Acquire::Languages=none -o Acquire::Retries=5 "$@"
 }
 
 # The lists are read once; PACKAGE is to be in them.
@@ -30,8 +31,8 @@ update_lists () { # PACKAGE
     say "some package lists could not be read (see $out/apt/log); going on with the others"
   fi
   apt_i386 apt-cache show "$1" > /dev/null 2>&1 \
-    || fail "Debian's package $1 for i386 is in none of this machine's apt sources" \
-      "(see /etc/apt; log: $out/apt/log)"
+    || { say "Debian's package $1 for i386 is in none of this machine's apt sources" \
+      "(see /etc/apt; log: $out/apt/log)" >&2; exit 3; }
   touch "$out/apt/updated"
 }
 
@@ -39,14 +40,14 @@ update_lists () { # PACKAGE
 fetch_package () { # NAME
   local version file
   version=$(apt_i386 apt-cache policy "$1" 2> /dev/null | sed -n 's/^ *Candidate: //p')
-  case $version in '' | '(none)') fail "no i386 package $1 in the apt sources" ;; esac
+  case $version in '' | '(none)') say "no i386 package $1 in the apt sources" >&2; exit 3 ;; esac
   file=$out/packages/${1}_${version//:/%3a}_i386.deb
   if [ ! -s "$file" ]; then
     say "fetching $1 $version" >&2
     rm -rf "$out/packages/partial"
     mkdir -p "$out/packages/partial"
     (cd "$out/packages/partial" && apt_i386 apt-get download "$1") > "$out/apt/log" 2>&1 \
-      || fail "cannot fetch $1: $(tail -n 1 "$out/apt/log")"
+      || { say "cannot fetch $1: $(tail -n 1 "$out/apt/log")" >&2; exit 3; }
     mv "$out/packages/partial/"*.deb "$file"
     rm -r "$out/packages/partial"
   fi

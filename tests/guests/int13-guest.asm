@@ -131,6 +131,10 @@ print_char:
         mov     dx, PORT
         mov     al, ah
         out     dx, al
+        mov     dx, PORT + 5
+.sent:  in      al, dx                  ; all of it, before the machine is switched off
+        test    al, 0x40
+        jz      .sent
         ret
 
 text:     db    "int13", 0

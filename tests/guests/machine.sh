@@ -88,18 +88,19 @@ machine_start () {
 
 # machine_expect PATTERN SECONDS [WHAT]: in what the console said after the last match
 machine_expect () {
-  local pattern=$1 end match text
+  local pattern=$1 end match text alive
   end=$(deadline "$2")
   while :; do
+    # Before the look at the console: what a machine said at its very end counts.
+    alive=yes
+    kill -0 "$machine_pid" 2> /dev/null || alive=no
     match=$(tail -c "+$((seen + 1))" "$work/console" | grep -aobE -m 1 -- "$pattern" | head -n 1)
     if [ -n "$match" ]; then
       text=${match#*:}
       seen=$((seen + ${match%%:*} + ${#text}))
       return 0
     fi
-    if ! kill -0 "$machine_pid" 2> /dev/null; then
-      fail "the machine ended before '${3:-$pattern}'"
-    fi
+    [ $alive = yes ] || fail "the machine ended before '${3:-$pattern}'"
     [ $SECONDS -lt "$end" ] || fail "no '${3:-$pattern}' in time"
     sleep 0.2
   done

@@ -145,14 +145,20 @@ tn_clock_follow (TnClock *clock)
 }
 
 void
-tn_clock_unfollow (TnClock *clock)
+tn_clock_rest (TnClock *clock, int64_t deadline)
 {
+  int64_t now, limit = TN_TIME_NEVER;
+
   if (clock->mode != TN_CLOCK_REAL)
     return;
   g_mutex_lock (&clock->follow);
   if (clock->paused_at < 0)
-    settle_lag (clock);
-  __atomic_store_n (&clock->limit, TN_TIME_NEVER, __ATOMIC_RELEASE);
+    {
+      now = settle_lag (clock);
+      if (deadline != TN_TIME_NEVER)
+        limit = MAX (now, deadline) + GRACE_NS;
+      __atomic_store_n (&clock->limit, limit, __ATOMIC_RELEASE);
+    }
   g_mutex_unlock (&clock->follow);
 }
 

@@ -196,9 +196,10 @@ TnClockMode tn_clock_mode (const TnClock *clock);
 void tn_clock_pause (TnClock *clock);
 void tn_clock_continue (TnClock *clock);
 /* Real mode: the processor runs, and has come so far; until it calls again time goes on for a short
-   while at most.  unfollow: it is idle, or there is none; time runs freely.  [any thread] */
+   while at most.  rest: it is idle, and sees to what is due at `deadline`; time goes on to there and
+   a short while beyond, or freely if that is never.  [any thread] */
 void tn_clock_follow (TnClock *clock);
-void tn_clock_unfollow (TnClock *clock);
+void tn_clock_rest (TnClock *clock, int64_t deadline);
 /* Counted mode: lets time pass up to `when`, firing what falls due in order at its own time. */
 void tn_clock_advance (TnClock *clock, int64_t when);
 /* Fires all events that are due now (both modes); returns when the next one is. */

@@ -619,6 +619,7 @@ wait_halted (TnProcessor *p)
 
   tn_machine_lock (p->machine);
   deadline = tn_clock_run (p->clock);
+  tn_clock_rest (p->clock, deadline);
   delay = tn_clock_host_delay (p->clock, deadline);
   g_mutex_lock (&p->gate);
   tn_machine_unlock (p->machine); /* from here on tn_processor_deadline () wakes us */
@@ -639,7 +640,7 @@ set_halted (TnProcessor *p, bool halted)
   g_mutex_lock (&p->gate);
   p->halted = p->sees_to_events = halted;
   if (halted)
-    tn_clock_unfollow (p->clock);
+    tn_clock_rest (p->clock, tn_clock_deadline (p->clock));
   else
     tn_clock_follow (p->clock);
   g_mutex_unlock (&p->gate);

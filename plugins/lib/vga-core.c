@@ -142,8 +142,10 @@ vga_beam (const VgaCore *vga, int64_t now, VgaBeam *beam)
 static bool
 retrace_status (VgaCore *vga, const VgaBeam *beam, int64_t now)
 {
-  bool missed = beam->retraces != vga->retraces && now - vga->polled < POLL_NS;
-  vga->retraces = beam->retraces;
+  VgaBeam before;
+  bool missed = (uint64_t) now - (uint64_t) vga->polled < POLL_NS
+                && vga_beam (vga, vga->polled, &before) && before.retraces != beam->retraces;
+
   vga->polled = now;
   return beam->retrace || missed;
 }
@@ -369,5 +371,6 @@ const TnField vga_core_fields[] = {
   TN_FIELD (VgaCore, dac_state, 1),
   TN_FIELD (VgaCore, palette, 1),
   TN_FIELD (VgaCore, latch, 1),
+  TN_FIELD_TIME (VgaCore, polled, 2),
   TN_FIELD_END,
 };

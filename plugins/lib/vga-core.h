@@ -59,7 +59,7 @@ typedef struct {
   VgaExtension extension;
   bool changed; /* something since the last picture */
 
-  int64_t polled, retraces; /* when 3DA was read, and VgaBeam.retraces then.  Not saved */
+  int64_t polled; /* when 3DA was read last */
 } VgaCore;
 
 extern const TnField vga_core_fields[];

@@ -5,13 +5,18 @@
  * The guest's cells are shown with their colours, brought to the 16 (or 8) of a terminal.  Keys are
  * those that a terminal can tell: it has no releases, so that each is pressed and let go at once.
  *
- * One such display a program: ncurses keeps its state in globals, and there is one terminal.
+ * One such display a program: ncurses keeps its state in globals, and there is one terminal.  So a
+ * successor begins with its first picture or key, when its predecessor has gone.  The terminal
+ * stays as it is between them, and the mode to go back to is handed over in a memory file.
  */
+#define _GNU_SOURCE
 #define NCURSES_WIDECHAR 1
 #include <tenon/tenon.h>
 
 #include <curses.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <termios.h>
 #include <unistd.h>
 
 #define PREFIX 1 /* Ctrl-A, as the serial console has it */
@@ -22,7 +27,8 @@ typedef struct {
   uint32_t rate;
   SCREEN *screen;
   FILE *out, *in;
-  bool prefix; /* Ctrl-A came */
+  struct termios before; /* mode of the terminal before there was such a display */
+  bool prefix;           /* Ctrl-A came */
   unsigned colors;
 } Text;
 
@@ -78,13 +84,15 @@ put_graphics (const TnScreen *screen)
   curs_set (0);
 }
 
+static bool start_screen (Text *t);
+
 static void
 text_update (void *self, const TnScreen *screen, const TnRect *rects, unsigned n, bool all)
 {
   Text *t = self;
   uint32_t columns = screen->columns;
 
-  if (!t->screen)
+  if (!t->screen && !start_screen (t))
     return;
   set_term (t->screen);
   if (all)
@@ -178,9 +186,8 @@ command (Text *t, wint_t c)
 }
 
 static void
-keys_ready (void *self, int fd, unsigned condition, void *data)
+read_keys (Text *t)
 {
-  Text *t = self;
   wint_t c;
   int kind;
 
@@ -197,8 +204,17 @@ keys_ready (void *self, int fd, unsigned condition, void *data)
         character (t, c);
       t->prefix = !t->prefix && kind == OK && c == PREFIX;
     }
+}
+
+static void
+keys_ready (void *self, int fd, unsigned condition, void *data)
+{
+  Text *t = self;
+
+  if (t->screen || start_screen (t))
+    read_keys (t);
   /* A terminal that has gone is ready for ever. */
-  if (condition & (G_IO_HUP | G_IO_ERR))
+  if (!t->screen || (condition & (G_IO_HUP | G_IO_ERR)))
     tn_device_request_poweroff (t->device);
 }
 
@@ -218,26 +234,33 @@ start_colors (Text *t)
       init_extended_pair (1 + ink * t->colors + paper, ink, paper);
 }
 
-static bool
-text_realize (void *self, GError **error)
+/* Takes over what the terminal was like at first, or looks, and keeps it for a successor. */
+static void
+remember_mode (Text *t)
 {
-  Text *t = self;
+  int fd = tn_device_take_fd (t->device, "terminal");
 
-  if (!isatty (STDIN_FILENO) || !isatty (STDOUT_FILENO))
-    return tn_device_fail (t->device, error, TN_ERROR_IO,
-                           "standard input and output are not a terminal");
+  if (fd >= 0 && pread (fd, &t->before, sizeof t->before, 0) == sizeof t->before)
+    return;
+  tcgetattr (STDIN_FILENO, &t->before);
+  fd = memfd_create ("terminal", MFD_CLOEXEC);
+  if (fd >= 0 && write (fd, &t->before, sizeof t->before) == sizeof t->before)
+    tn_device_keep_fd (t->device, "terminal", fd);
+  else if (fd >= 0)
+    close (fd);
+}
+
+static bool
+start_screen (Text *t)
+{
   t->in = fdopen (dup (STDIN_FILENO), "r");
   t->out = fdopen (dup (STDOUT_FILENO), "w");
   t->screen = t->in && t->out ? newterm (NULL, t->out, t->in) : NULL;
   if (!t->screen)
     {
-      if (t->in)
-        fclose (t->in);
-      if (t->out)
-        fclose (t->out);
-      return tn_device_fail (t->device, error, TN_ERROR_IO,
-                             "ncurses does not know the terminal \"%s\"",
-                             g_getenv ("TERM") ? g_getenv ("TERM") : "");
+      g_clear_pointer (&t->in, fclose);
+      g_clear_pointer (&t->out, fclose);
+      return false;
     }
   raw ();
   noecho ();
@@ -246,6 +269,38 @@ text_realize (void *self, GError **error)
   nodelay (stdscr, TRUE);
   set_escdelay (25);
   start_colors (t);
+  return true;
+}
+
+static void
+end_screen (Text *t)
+{
+  if (!t->screen)
+    return;
+  set_term (t->screen);
+  if (!tn_device_swapping (t->device))
+    {
+      endwin ();
+      tcsetattr (STDIN_FILENO, TCSADRAIN, &t->before);
+    }
+  delscreen (t->screen);
+  fclose (t->in);
+  fclose (t->out);
+}
+
+static bool
+text_realize (void *self, GError **error)
+{
+  Text *t = self;
+
+  if (!isatty (STDIN_FILENO) || !isatty (STDOUT_FILENO))
+    return tn_device_fail (t->device, error, TN_ERROR_IO,
+                           "standard input and output are not a terminal");
+  remember_mode (t);
+  if (!tn_device_swapping (t->device) && !start_screen (t))
+    return tn_device_fail (t->device, error, TN_ERROR_IO,
+                           "ncurses does not know the terminal \"%s\"",
+                           g_getenv ("TERM") ? g_getenv ("TERM") : "");
   tn_device_watch_fd (t->device, STDIN_FILENO, G_IO_IN, keys_ready, NULL);
   tn_device_show (t->device, t->card, t->rate);
   return true;
@@ -254,13 +309,7 @@ text_realize (void *self, GError **error)
 static void
 text_unrealize (void *self)
 {
-  Text *t = self;
-
-  set_term (t->screen);
-  endwin ();
-  delscreen (t->screen);
-  fclose (t->in);
-  fclose (t->out);
+  end_screen (self);
 }
 
 /* ---- Descriptor ---- */

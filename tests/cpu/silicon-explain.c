@@ -308,19 +308,21 @@ explain_cmps (const Operand *o, unsigned operands, Result *native, const Result 
     take_fault (native, ours);
 }
 
-/* An operand of 80 bits is one of 64 and one of 16, a far pointer an offset and a selector: the
-   page of the first part is looked at before the limit of the segment for the second. */
+/* An operand of 80 bits is one of 64 and one of 16, a far pointer an offset and a selector,
+   MASKMOVDQU's two of 64: the page of the first part is looked at before the limit of the segment
+   for the second. */
 static void
 explain_parts (const Operand *o, unsigned operands, unsigned opcode, Result *native,
                const Result *ours)
 {
   bool far = opcode == 0xc4 || opcode == 0xc5 || opcode == 0x0fb2 || opcode == 0x0fb4
              || opcode == 0x0fb5;
-  if (operands != 1 || !(far || (opcode == 0xdb && o->size == 10)) || native->vector != 14
+  bool masked = opcode == 0x0ff7 && o->size == 16;
+  if (operands != 1 || !(far || masked || (opcode == 0xdb && o->size == 10)) || native->vector != 14
       || (ours->vector != 12 && ours->vector != 13) || ours->error != 0)
     return;
-  if (!is_outside (o, o->size - 2) && is_outside (o, o->size)
-      && native->cr2 - o->linear < o->size - 2)
+  unsigned first = masked ? 8 : o->size - 2;
+  if (!is_outside (o, first) && is_outside (o, o->size) && native->cr2 - o->linear < first)
     take_fault (native, ours);
 }
 
@@ -413,8 +415,7 @@ silicon_passed_fault (const Case *k, const Result *native, const Result *ours, u
       || find_operands (k, native, area, code, o) != 1)
     return 0;
   bool x87_store = opcode >= 0xd8 && opcode <= 0xdf && o->written;
-  bool unaligned
-      = is_movups (k, native, area, code) && native->vector == 17 && o->linear & 15;
+  bool unaligned = is_movups (k, native, area, code) && native->vector == 17 && o->linear & 15;
   for (unsigned n = 0; n < k->count && (x87_store || unaligned); n++)
     if (k->offset[n] == at)
       return n + 1;

@@ -29,7 +29,8 @@
  *
  * A page costs some 10 us to map by a trap, 5 us without, and saves a nanosecond or two an access.
  * So only programs that run for long get a space: a program is sampled each time slice (a
- * millisecond), and after a number of samples has one, with the pages that it used last.  A trap
+ * millisecond), and after a number of samples has one, with the pages that it used last; sooner, if
+ * its code was often found to run before, as with a program that is started again and again.  A trap
  * that comes some time after the one before has paid for itself.  One that comes sooner is a strike
  * against its instruction, whether it was the guest's page fault or brought a page; so is one that
  * brings a page after another was lost, however late it comes: memory is mapped, used a little and
@@ -59,6 +60,9 @@
 #define LEVEL_MAX 5u
 #define LINKS_MAX 16384u
 #define TARGETS_MAX 1024u
+#define HOT 256u
+#define HOT_SAMPLES 48 /* whoever runs such code */
+#define HOT_EARLIER 8u /* has its space so many times earlier */
 #define WALKS 256u /* pages that are looked up again cost as much as one that is mapped */
 
 static const VmmSpaceRules usual
@@ -89,6 +93,12 @@ struct VmmSpace {
   uint16_t *index; /* by linear page: place in `pages` + 1 */
 };
 
+/* How often a page of code was found to run, by whatever program; `page` its frame. */
+typedef struct {
+  uint32_t page;
+  int samples;
+} Hot;
+
 /* A page that jumps from other pages are linked to. */
 typedef struct {
   uint32_t page, phys;
@@ -100,6 +110,7 @@ struct VmmSpaces {
   uint32_t links[LINKS_MAX], link_count; /* sites in the code cache */
   Target targets[TARGETS_MAX];
   uint32_t target_count;
+  Hot hot[HOT];
   uint64_t clock;
   uint32_t mapped; /* pages, of all */
   VmmSpaceRules rules;
@@ -326,6 +337,17 @@ always (const VmmVcpu *c)
   return c->config.stress & VMM_STRESS_SPACES;
 }
 
+/* The page of code that runs now. */
+static Hot *
+hot_code (VmmVcpu *c)
+{
+  uint32_t page = c->tables[1]->phys[(c->seg[VMM_CS].base + c->eip) >> 12] >> 12;
+  Hot *hot = &c->spaces->hot[page % HOT];
+  if (hot->page != page)
+    *hot = (Hot){ page, 0 };
+  return hot;
+}
+
 /* Back to the tables, if there is no credit left. */
 static void
 look_at_credit (VmmVcpu *c, VmmSpace *s)
@@ -339,6 +361,7 @@ look_at_credit (VmmVcpu *c, VmmSpace *s)
   s->samples = 0;
   if (s->level < LEVEL_MAX)
     s->level++;
+  memset (c->spaces->hot, 0, sizeof c->spaces->hot); /* one of those was not worth it */
   c->stat.space_losses++;
   if (c->space == s)
     make_current (c, NULL);
@@ -590,12 +613,18 @@ vmm_space_sample (VmmVcpu *c)
   if (!c->spaces || !c->user || !possible (c))
     return;
   VmmSpace *s = sampled (c, c->cr3);
+  Hot *hot = hot_code (c);
+  unsigned enough = c->spaces->rules.samples << 2 * s->level;
+  if (hot->samples < HOT_SAMPLES)
+    hot->samples++;
+  else if (s->level == 0)
+    enough /= HOT_EARLIER;
   if (s->on)
     {
       if (s->credit < credit_of (c, s))
         s->credit += CREDIT_SAMPLE;
     }
-  else if (++s->samples >= c->spaces->rules.samples << 2 * s->level)
+  else if (++s->samples >= enough)
     promote (c, s);
 }
 

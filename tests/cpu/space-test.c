@@ -241,7 +241,14 @@ learnt_from_faults (const VmmVcpu *c)
          && counter (c, "traps") < FAULTS / 4;
 }
 
-/* A program has a space after one slice; traps come always too soon, or never. */
+static bool
+was_gained (const VmmVcpu *c)
+{
+  return counter (c, "space-gains") == 1;
+}
+
+/* A program has a space after one slice; traps come always too soon, or never.  At last it would
+   not run for long enough, did its code not show that it does. */
 static bool
 run_with_rules (VmmVcpuConfig config)
 {
@@ -251,7 +258,9 @@ run_with_rules (VmmVcpuConfig config)
   rules->credit = 2 * FAULTS;
   ok = run (&config, &faulter, "faults in a space", learnt_from_faults) && ok;
   rules->worth_ns = 1;
-  return run (&config, &mover, "pages that come and go", learnt_from_faults) && ok;
+  ok = run (&config, &mover, "pages that come and go", learnt_from_faults) && ok;
+  rules->samples = 400;
+  return run (&config, &mover, "code that is hot", was_gained) && ok;
 }
 
 int

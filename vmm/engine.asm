@@ -326,6 +326,14 @@ xmm_load:
 .no:
         ret
 
+; EAX and the flags, as vmm_thunk_xmm has set them aside.
+%macro FLAGS_BACK 0
+        mov     eax, [r13 + SCRATCH_B]
+        add     al, 0x7f
+        sahf
+        mov     eax, [r13 + SCRATCH_A]
+%endmacro
+
 ; call with the SSE instruction in r8d and c->eip set: VmmVcpu.xmm was not VMM_XMM_HOST.  Returns when
 ; it is.  If that cannot be, the instruction is executed by its handler, which raises what is to be
 ; raised, and code is left: what follows relies on the registers.
@@ -341,17 +349,11 @@ vmm_region_xmm_start:
         mov     r9d, [r13 + ATTENTION]
         test    r9d, [r13 + ALERT]
         jnz     xmm_by_handler
-        mov     eax, [r13 + SCRATCH_B]
-        add     al, 0x7f
-        sahf
-        mov     eax, [r13 + SCRATCH_A]
+        FLAGS_BACK
         ret
 vmm_region_xmm_end:
 xmm_by_handler:
-        mov     eax, [r13 + SCRATCH_B]
-        add     al, 0x7f
-        sahf
-        mov     eax, [r13 + SCRATCH_A]
+        FLAGS_BACK
         SPILL
         sub     rsp, 8                  ; a multiple of 16
         mov     rdi, r13

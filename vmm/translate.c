@@ -92,8 +92,7 @@ live_after (Translator *t, uint32_t eip, unsigned depth)
 static uint16_t
 live_at_end (Translator *t)
 {
-  const VmmInsn *last = &t->b->insns[t->b->count - 1];
-  uint32_t end = t->b->eip + t->b->size, target = end - last->length + last->imm;
+  uint32_t end = t->b->eip + t->b->size, target = last_target (t->b);
   if (t->engine->precise)
     return FL_ARITH;
   switch (t->describe[t->b->count - 1].template)
@@ -392,11 +391,8 @@ follower (VmmVcpu *c, const VmmBlock *b, int pc_thunk)
     {
     case T_JMP:
     case T_CALL:
-      if (pc_thunk >= 0)
-        break;
-      end += last->imm - last->length;
-      if (last->flags & VMM_INSN_O16)
-        end &= 0xffff;
+      if (pc_thunk < 0)
+        end = last_target (b);
       break;
     case T_TAIL:
     case T_LOOP:

@@ -130,6 +130,15 @@ host_register (unsigned n)
   return n == VMM_ESP ? R_15 : (int) n;
 }
 
+/* Where a relative jump or call that ends the block goes to. */
+static inline uint32_t
+last_target (const VmmBlock *b)
+{
+  const VmmInsn *last = &b->insns[b->count - 1];
+  uint32_t target = b->eip + b->size - last->length + last->imm;
+  return last->flags & VMM_INSN_O16 ? target & 0xffff : target;
+}
+
 #define FIELD(member) emit_at (R_13, (int32_t) offsetof (VmmVcpu, member))
 #define THUNK(n) emit_at (R_13, (int32_t) (offsetof (VmmVcpu, thunk) + (n) * sizeof (void *)))
 

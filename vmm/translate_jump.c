@@ -130,7 +130,7 @@ int
 vmm_pc_thunk (VmmVcpu *c, const VmmBlock *b)
 {
   const VmmInsn *call = &b->insns[b->count - 1];
-  uint32_t target = b->eip + b->size - call->length + call->imm, linear = b->base + target, bytes;
+  uint32_t target = last_target (b), linear = b->base + target, bytes;
   VmmPeek p;
   if (call->map || call->opcode != 0xe8 || (call->flags & (VMM_INSN_O16 | VMM_INSN_LOCK)) || !c->user
       || !(b->key & VMM_KEY_FLAT) || !(b->key & VMM_KEY_STACK32) || c->engine->precise

@@ -172,7 +172,7 @@ main (int argc, char **argv)
   const char *only = argc > 2 ? argv[2] : NULL, *error;
   unsigned kernels = 0;
   VmmVm *vm = make_vm ();
-  VmmVcpuConfig config = { 0 };
+  VmmVcpuConfig config = { .engine = VMM_ENGINE_INTERPRET };
   VmmVcpu *c = vmm_vcpu_new (vm, &config, &error);
   if (!c)
     {
